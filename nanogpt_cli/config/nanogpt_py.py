@@ -1,0 +1,110 @@
+"""nanoGPT's Python configuration files, read with `ast` and never executed.
+
+Understood: assignments of literals, and arithmetic on literals and on names assigned before
+(`gradient_accumulation_steps = 5 * 8`). Everything else is a warning that names its line; a value that needs
+execution (`'ft-' + str(time.time())`) is left at what the lower layers say.
+"""
+
+import ast
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from nanogpt_cli.errors import UsageError
+
+_OPERATORS: Final[dict[type[ast.operator], Callable[[Any, Any], Any]]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
+_MAX_EXPONENT = 1000  # 9**9**9 must not stop the program
+_MAX_TEXT = 10_000  # nor 'a' * 10**12
+
+
+@dataclass(kw_only=True)
+class ParsedConfig:
+    """Values by name, the line of each, and what was not understood."""
+
+    values: dict[str, object] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def read_nanogpt_py(source: str, path: str) -> ParsedConfig:
+    """Parse a nanoGPT configuration; raises UsageError where it is not Python at all."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError) as error:
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        reason = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise UsageError(
+            f"{path}{line}: not valid Python: {reason}",
+            "write one setting a line, as in: block_size = 64",
+        ) from None
+    parsed = ParsedConfig()
+    warnings = []
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom) or _is_docstring(node):
+            continue  # nothing is executed, so an import has no effect to warn of
+        target = _target(node)
+        if target is None:
+            warnings.append(f"{path}:{node.lineno}: not an assignment, ignored (the file is not executed)")
+            continue
+        name, expression = target
+        try:
+            parsed.values[name] = _value(expression, parsed.values)
+            parsed.lines[name] = node.lineno
+        except (ValueError, TypeError, ArithmeticError) as error:
+            warnings.append(f"{path}:{node.lineno}: {name} ignored: {error} (the file is not executed)")
+    parsed.warnings = tuple(warnings)
+    return parsed
+
+
+def _target(node: ast.stmt) -> tuple[str, ast.expr] | None:
+    if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+        return node.targets[0].id, node.value
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+        return node.target.id, node.value
+    return None
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def _value(node: ast.expr, names: dict[str, object]) -> Any:
+    """Evaluate literals, known names and arithmetic; raises ValueError for anything else."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float | str):
+        return node.value
+    if isinstance(node, ast.Name) and node.id in names:
+        return names[node.id]
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd | ast.Not):
+        operand = _value(node.operand, names)
+        if isinstance(node.op, ast.Not):
+            return not operand
+        return -operand if isinstance(node.op, ast.USub) else +operand
+    if isinstance(node, ast.BinOp):
+        return _arithmetic(node.op, _value(node.left, names), _value(node.right, names))
+    raise ValueError(f"{ast.unparse(node)} is neither a literal nor arithmetic")
+
+
+def _arithmetic(op: ast.operator, left: Any, right: Any) -> Any:
+    if isinstance(op, ast.Pow):
+        if abs(right) > _MAX_EXPONENT:
+            raise ValueError(f"the exponent {right} is too large")
+        return left**right
+    if type(op) not in _OPERATORS:
+        raise ValueError(f"the operator {type(op).__name__} is not arithmetic")
+    if isinstance(op, ast.Mult) and (isinstance(left, str) or isinstance(right, str)):
+        length = len(left) * right if isinstance(left, str) else len(right) * left
+        if length > _MAX_TEXT:
+            raise ValueError("the text would be too long")
+    return _OPERATORS[type(op)](left, right)

@@ -1,0 +1,266 @@
+"""The one schema of a training run: every setting's name, type, default, range, group and meaning.
+
+Flags, TOML keys, environment variables, `--help` panels and README tables are all derived from the
+fields of `TrainConfig`; nothing else in the house lists settings. Names, meanings and defaults are
+nanoGPT's where it has one (https://github.com/karpathy/nanoGPT, train.py); "auto" stands where nanoGPT
+assumed an A100.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, cast
+
+Value = bool | int | float | str
+
+GROUPS: Final = (
+    "Run",
+    "Data",
+    "Model",
+    "Optimizer",
+    "Learning rate",
+    "Evaluation and logging",
+    "Checkpoints",
+    "System",
+)
+
+
+def _setting(
+    default: Value,
+    group: str,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+) -> Any:  # a dataclass field, which typing knows as the field's own type
+    """Declare one setting; `low` and `high` are the smallest and largest values allowed."""
+    metadata = {"group": group, "help": help, "low": low, "high": high}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Every setting of a training run; `contradictions` checks them together."""
+
+    # --- Run
+    out_dir: str = _setting("", "Run", "folder of this run; empty: out/<dataset>-<preset>")
+    init_from: str = _setting(
+        "scratch",
+        "Run",
+        "scratch, resume, gpt2[-medium|-large|-xl], or a Hugging Face GPT-2 folder",
+    )
+    max_iters: int = _setting(600000, "Run", "training iterations in all", low=0)
+    eval_only: bool = _setting(False, "Run", "evaluate once, then exit")
+    seed: int = _setting(1337, "Run", "fixes initialisation, batches and dropout", low=0)
+    # --- Data
+    dataset: str = _setting("", "Data", "name under data/ or a folder; empty: the newest prepared")
+    batch_size: int = _setting(12, "Data", "sequences per micro-batch of one process", low=1)
+    block_size: int = _setting(1024, "Data", "context length in tokens", low=1)
+    gradient_accumulation_steps: int = _setting(
+        40, "Data", "micro-batches per iteration over all processes", low=1
+    )
+    # --- Model
+    n_layer: int = _setting(12, "Model", "transformer blocks", low=1)
+    n_head: int = _setting(12, "Model", "attention heads; must divide n_embd", low=1)
+    n_embd: int = _setting(768, "Model", "width of the residual stream", low=1)
+    dropout: float = _setting(0.0, "Model", "0 to pretrain; 0.1 or more to finetune", low=0, high=0.99)
+    bias: bool = _setting(False, "Model", "biases in LayerNorm and Linear, as GPT-2 has")
+    # --- Optimizer
+    weight_decay: float = _setting(0.1, "Optimizer", "AdamW's decay of matrices", low=0)
+    beta1: float = _setting(0.9, "Optimizer", "AdamW's momentum", low=0, high=0.99999)
+    beta2: float = _setting(0.95, "Optimizer", "AdamW's second moment", low=0, high=0.99999)
+    grad_clip: float = _setting(1.0, "Optimizer", "clip the gradient norm here; 0: never", low=0)
+    # --- Learning rate
+    learning_rate: float = _setting(6e-4, "Learning rate", "the highest rate", low=0)
+    decay_lr: bool = _setting(True, "Learning rate", "warm up, then cosine decay to min_lr")
+    warmup_iters: int = _setting(2000, "Learning rate", "iterations of linear warm-up", low=0)
+    lr_decay_iters: int = _setting(600000, "Learning rate", "where the decay ends", low=0)
+    min_lr: float = _setting(6e-5, "Learning rate", "the rate after the decay", low=0)
+    # --- Evaluation and logging
+    eval_interval: int = _setting(2000, "Evaluation and logging", "iterations between evaluations", low=1)
+    eval_iters: int = _setting(200, "Evaluation and logging", "batches per split and evaluation", low=1)
+    log_interval: int = _setting(1, "Evaluation and logging", "iterations between log lines", low=1)
+    wandb_log: bool = _setting(False, "Evaluation and logging", "log to Weights & Biases (pip install wandb)")
+    wandb_project: str = _setting("owt", "Evaluation and logging", "Weights & Biases project")
+    wandb_run_name: str = _setting("gpt2", "Evaluation and logging", "Weights & Biases run name")
+    # --- Checkpoints
+    always_save_checkpoint: bool = _setting(
+        True, "Checkpoints", "save at every evaluation, not only when val loss improves"
+    )
+    save_interval: int = _setting(0, "Checkpoints", "also save every so many iterations; 0: no", low=0)
+    keep_checkpoints: int = _setting(2, "Checkpoints", "newest checkpoints kept beside the best", low=1)
+    # --- System
+    device: str = _setting("auto", "System", "auto, cpu, cuda, cuda:1, mps")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = _setting(
+        "auto", "System", "auto takes the fastest that is safe on the device"
+    )
+    compile: bool | Literal["auto"] = _setting("auto", "System", "torch.compile; auto: where it pays")
+    backend: str = _setting("auto", "System", "torch.distributed backend: nccl, gloo; auto by device")
+    threads: int = _setting(0, "System", "CPU threads; 0: as many as there are cores", low=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One field of `TrainConfig` as the command line, the loaders and the tables see it."""
+
+    name: str
+    kind: type  # bool, int, float or str: what a value is parsed as
+    default: Value
+    group: str
+    help: str
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...]  # the only strings allowed, beside `kind`'s own values; empty: any
+
+    @property
+    def flag(self) -> str:
+        """`--block-size`."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def env(self) -> str:
+        """`NANOGPT_BLOCK_SIZE`."""
+        return "NANOGPT_" + self.name.upper()
+
+    @property
+    def message_key(self) -> str:
+        """Key of the long explanation in the message catalogues."""
+        return f"config.{self.name}"
+
+    @property
+    def metavar(self) -> str:
+        """What `--help` shows for the value."""
+        if self.kind is not bool and self.choices:
+            return "|".join(self.choices)
+        return {bool: "", int: "INT", float: "FLOAT", str: "TEXT"}[self.kind]
+
+    def expects(self) -> str:
+        """In words, for an error: `a whole number of at least 1`."""
+        words = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+        if self.kind is str and self.choices:
+            return "one of " + ", ".join(self.choices)
+        text = " or ".join([words[self.kind], *self.choices])
+        if self.low is not None and self.high is not None:
+            return f"{text} from {self.low:g} to {self.high:g}"
+        if self.low is not None:
+            return f"{text} of at least {self.low:g}"
+        return text
+
+    def parse(self, raw: object) -> Value:
+        """Turn a flag's or variable's text, or a TOML or Python literal, into this setting's type.
+
+        Whole floats are accepted for integers and integers for floats (nanoGPT's `--learning_rate=1` died
+        there). Raises ValueError whose text completes "<name> must be …".
+        """
+        value = self._convert(raw)
+        if isinstance(value, float | int) and not isinstance(value, bool):
+            # `not (>=)` also refuses NaN, for which every comparison is false.
+            if self.low is not None and not value >= self.low:
+                raise ValueError(f"{self.expects()}, not {raw}")
+            if self.high is not None and not value <= self.high:
+                raise ValueError(f"{self.expects()}, not {raw}")
+            if value in (float("inf"), float("-inf")) or value != value:
+                raise ValueError(f"finite, not {raw}")
+        return value
+
+    def _convert(self, raw: object) -> Value:
+        text = raw.strip() if isinstance(raw, str) else None
+        if text in self.choices:
+            assert text is not None
+            return text
+        refusal = ValueError(f"{self.expects()}, not {raw!r}")
+        if self.kind is str:
+            if not isinstance(raw, str) or self.choices:
+                raise refusal
+            return raw
+        if self.kind is bool:
+            if isinstance(raw, bool):
+                return raw
+            lowered = (text or "").lower()
+            if lowered in {"true", "1", "yes", "on"}:
+                return True
+            if lowered in {"false", "0", "no", "off"}:
+                return False
+            raise refusal
+        if isinstance(raw, bool) or not isinstance(raw, str | int | float):
+            raise refusal
+        convert: Callable[[str | int | float], Value] = self._int if self.kind is int else float
+        try:
+            return convert(text if text is not None else raw)
+        except (ValueError, OverflowError):
+            raise refusal from None
+
+    @staticmethod
+    def _int(raw: str | int | float) -> int:
+        try:
+            return int(raw) if not isinstance(raw, float) else _whole(raw)
+        except ValueError:
+            return _whole(float(raw))  # "2e3"
+
+
+def _whole(number: float) -> int:
+    if not number.is_integer():
+        raise ValueError(number)
+    return int(number)
+
+
+def _read_settings() -> dict[str, Setting]:
+    hints = typing.get_type_hints(TrainConfig)
+    settings = {}
+    for item in dataclasses.fields(TrainConfig):
+        kind, choices = _kind_and_choices(hints[item.name])
+        assert item.metadata["group"] in GROUPS, item.name
+        settings[item.name] = Setting(
+            name=item.name, kind=kind, default=cast("Value", item.default), choices=choices, **item.metadata
+        )
+    return settings
+
+
+def _kind_and_choices(hint: Any) -> tuple[type, tuple[str, ...]]:
+    """bool | Literal["auto"] → (bool, ("auto",)); Literal["a", "b"] → (str, ("a", "b"))."""
+    if isinstance(hint, type):
+        return hint, ()
+    if typing.get_origin(hint) is Literal:
+        return str, typing.get_args(hint)
+    assert typing.get_origin(hint) in (types.UnionType, typing.Union), hint
+    plain = [part for part in typing.get_args(hint) if isinstance(part, type)]
+    literal = [part for part in typing.get_args(hint) if typing.get_origin(part) is Literal]
+    return plain[0], typing.get_args(literal[0])
+
+
+SETTINGS: Final[dict[str, Setting]] = _read_settings()
+
+
+def contradictions(config: TrainConfig) -> list[str]:
+    """Every combination of settings that cannot be trained, one line each; empty when all is well."""
+    if config.n_embd % config.n_head == 0:
+        return []
+    fitting = [n for n in range(1, config.n_embd + 1) if config.n_embd % n == 0]
+    nearest = min(fitting, key=lambda n: abs(n - config.n_head))
+    return [
+        f"n_embd = {config.n_embd} is not divisible by n_head = {config.n_head}: "
+        f"every head needs the same width (n_head = {nearest} would do)"
+    ]
+
+
+def cautions(config: TrainConfig) -> list[str]:
+    """Combinations nanoGPT accepts in silence although they are seldom meant, one line each."""
+    found = []
+    if config.decay_lr and config.min_lr > config.learning_rate:
+        found.append(
+            f"min_lr {config.min_lr:g} is above learning_rate {config.learning_rate:g}: "
+            "the rate will rise during the decay"
+        )
+    if config.decay_lr and config.lr_decay_iters <= config.warmup_iters < config.max_iters:
+        found.append(
+            f"lr_decay_iters {config.lr_decay_iters} is not beyond warmup_iters {config.warmup_iters}: "
+            "after the warm-up the rate drops to min_lr at once"
+        )
+    if config.decay_lr and config.max_iters <= config.warmup_iters and config.max_iters > 0:
+        found.append(
+            f"max_iters {config.max_iters} ends inside the warm-up of {config.warmup_iters} iterations: "
+            "the full learning rate is never reached"
+        )
+    return found

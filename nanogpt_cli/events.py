@@ -1,0 +1,179 @@
+"""What the engine tells the world while it works: frozen events, handed to a `Reporter`.
+
+The engine knows no terminal. It emits these; the live table, the plain lines, `metrics.jsonl` and anything
+else each read the same events. Times are in milliseconds (`_ms`) or seconds (`_seconds`), rates are per
+second, `mfu` is a fraction 0..1 (None while it cannot be known), losses are mean nats per token.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from nanogpt_cli.config.schema import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Base of everything a reporter receives."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice(Event):
+    """A decision worth saying once: which dataset, which preset, why compile is off."""
+
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warned(Event):
+    """Something the user set or has that will not do what they may expect; the work goes on."""
+
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress(Event):
+    """How far a job of known size has come (`total` None while unknown)."""
+
+    task: str
+    done: int
+    total: int | None
+    unit: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted(Event):
+    """Everything known before the first iteration: what the panel above the table shows."""
+
+    config: TrainConfig
+    run_dir: str
+    resumed_from_iter: int | None
+    device: str  # "cpu (AMD EPYC, 2 threads)"
+    dtype: str
+    dtype_reason: str
+    compile: bool
+    compile_reason: str
+    world_size: int
+    n_params: int  # without position embeddings, as nanoGPT counts
+    n_decay_tensors: int
+    n_decay_params: int
+    n_nodecay_tensors: int
+    n_nodecay_params: int
+    fused_adamw: bool
+    tokens_per_iter: int
+    micro_batches: int  # gradient accumulation steps of one process
+    vocab_size: int  # rows of the embedding, padding included
+    dataset_dir: str
+    vocab_source: str | None  # the file that gave the vocabulary size; None: GPT-2's default
+    tokenizer: str
+    train_tokens: int
+    val_tokens: int
+    epochs: float  # passes over train_tokens if the run reaches max_iters
+    expected_first_loss: float  # ln(vocab_size): every token equally likely
+    flops_per_token: float
+    peak_flops: float | None  # of all processes' devices together, FLOP/s
+    peak_source: str  # "measured: …", "datasheet: …", or why it is unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compiling(Event):
+    """torch.compile starts; the first iterations will be slow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepLogged(Event):
+    """One log interval: means over the iterations since the previous one."""
+
+    iter_num: int
+    loss: float
+    lr: float
+    grad_norm: float | None  # before clipping; None when grad_clip is 0
+    step_ms: float  # mean per iteration, evaluation and saving excluded
+    tokens_per_second: float
+    mfu: float | None
+    eta_seconds: float | None
+    tokens_seen: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalStarted(Event):
+    """An evaluation begins at `iter_num`."""
+
+    iter_num: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalDone(Event):
+    """The estimate of both losses over eval_iters batches each."""
+
+    iter_num: int
+    train_loss: float
+    val_loss: float
+    lr: float
+    best: bool  # the lowest val loss so far
+    eval_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointSaved(Event):
+    """A complete checkpoint lies in `path`."""
+
+    iter_num: int
+    path: str
+    out_dir: str
+    best: bool
+    save_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEnded(Event):
+    """The run is over: `reason` is finished, eval_only, SIGINT, SIGTERM or nonfinite."""
+
+    reason: str
+    run_dir: str
+    iters: int
+    final_train_loss: float | None
+    final_val_loss: float | None
+    best_val_loss: float | None
+    best_val_iter: int | None
+    best_checkpoint: str | None
+    median_ms_per_iter: float | None
+    tokens_per_second: float | None
+    mfu: float | None
+    peak_flops: float | None
+    peak_flops_source: str
+    wall_seconds: float
+
+
+class Reporter(Protocol):
+    """Whoever listens. `emit` must not raise for a reason of its own: a broken screen never stops a run."""
+
+    def emit(self, event: Event) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class NullReporter:
+    """Says nothing: ranks other than 0, and library use."""
+
+    def emit(self, event: Event) -> None:
+        """Drop the event."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class Tee:
+    """Hands every event to several reporters, in order."""
+
+    def __init__(self, *reporters: Reporter) -> None:
+        self.reporters = reporters
+
+    def emit(self, event: Event) -> None:
+        """Pass `event` to each reporter."""
+        for reporter in self.reporters:
+            reporter.emit(event)
+
+    def close(self) -> None:
+        """Close each reporter."""
+        for reporter in self.reporters:
+            reporter.close()

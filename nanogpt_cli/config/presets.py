@@ -4,7 +4,7 @@ from pathlib import Path
 
 from nanogpt_cli.files import templates_dir
 
-# From this vocabulary on a tokenizer is a BPE, not characters or bytes: the embedding alone outgrows cpu-tiny.
+# From here on a vocabulary is a BPE's, not characters or bytes: its embedding alone outgrows cpu-tiny.
 _BPE_VOCAB_SIZE = 4096
 
 

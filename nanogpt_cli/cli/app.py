@@ -1,0 +1,102 @@
+"""The `nanogpt` command: registers the commands, and turns whatever goes wrong into two readable lines.
+
+Command modules import the engine inside their functions, so `nanogpt --help` loads no torch.
+"""
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from nanogpt_cli import __version__
+from nanogpt_cli.cli import console
+from nanogpt_cli.cli.commands.eval import eval_command
+from nanogpt_cli.cli.commands.explain_log import explain_log_command
+from nanogpt_cli.cli.commands.init import init_command
+from nanogpt_cli.cli.commands.prepare import prepare_command
+from nanogpt_cli.cli.commands.sample import sample_command
+from nanogpt_cli.cli.commands.train import train_command
+from nanogpt_cli.cli.options import Command
+from nanogpt_cli.errors import EXIT_FAILED, EXIT_OK, EXIT_SIGINT, EXIT_USAGE, NanoGPTError
+
+# Typer carries its own copy of click in newer releases; this is ClickException in either.
+_ClickException: type[Any] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="nanogpt",
+    help="Train, evaluate, sample and explain GPT models.",
+    epilog="In a folder with a text file: nanogpt prepare input.txt --tokenizer char, "
+    "then nanogpt train --preset cpu-tiny, then nanogpt sample --prompt TEXT",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"nanogpt {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Train, evaluate, sample and explain GPT models."""
+
+
+app.command("init", cls=Command)(init_command)
+app.command("prepare", cls=Command)(prepare_command)
+app.command("train", cls=Command)(train_command)
+app.command("eval", cls=Command)(eval_command)
+app.command("sample", cls=Command)(sample_command)
+app.command("explain-log", cls=Command)(explain_log_command)
+
+
+def run(args: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; every error ends in a message and a hint."""
+    try:
+        result: Any = app(args=args, prog_name="nanogpt", standalone_mode=False)
+    except NanoGPTError as error:
+        console.print_error(error.message, error.hint, error.details)
+        return error.exit_code
+    except typer.Exit as error:
+        return int(error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        console.note("stopped")
+        return EXIT_SIGINT
+    except _ClickException as error:
+        console.print_error(_first_lower(error.format_message()), _usage_hint(error))
+        return EXIT_USAGE
+    except BrokenPipeError:
+        # The reader (`| head`) has left; Python's own flush at exit must not meet the broken pipe again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        console.print_error(
+            f"{where}{(error.strerror or str(error)).lower()}",
+            "check the path, its permissions and the free space (df -h .), then run the same command again",
+        )
+        return EXIT_FAILED
+    return result if isinstance(result, int) else EXIT_OK
+
+
+def main() -> None:
+    """Entry point of the `nanogpt` script."""
+    sys.exit(run())
+
+
+def _usage_hint(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path if context else 'nanogpt'} --help"
+
+
+def _first_lower(text: str) -> str:
+    return text[:1].lower() + text[1:]

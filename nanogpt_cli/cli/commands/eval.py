@@ -1,0 +1,5 @@
+"""`nanogpt eval`."""
+
+
+def eval_command() -> None:
+    """To be written."""

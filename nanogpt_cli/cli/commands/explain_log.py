@@ -1,0 +1,5 @@
+"""`nanogpt explain-log`."""
+
+
+def explain_log_command() -> None:
+    """To be written."""

@@ -1,0 +1,5 @@
+"""`nanogpt init`."""
+
+
+def init_command() -> None:
+    """To be written."""

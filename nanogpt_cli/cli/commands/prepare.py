@@ -1,0 +1,5 @@
+"""`nanogpt prepare`."""
+
+
+def prepare_command() -> None:
+    """To be written."""

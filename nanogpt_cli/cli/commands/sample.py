@@ -1,0 +1,5 @@
+"""`nanogpt sample`."""
+
+
+def sample_command() -> None:
+    """To be written."""

@@ -1,0 +1,5 @@
+"""`nanogpt train`."""
+
+
+def train_command() -> None:
+    """To be written."""

@@ -1,0 +1,52 @@
+"""The two streams of every command: data on stdout, words for people on stderr.
+
+Colour and live redraw only where stderr is a terminal; rich itself honours NO_COLOR, FORCE_COLOR, TERM=dumb
+and COLUMNS. `--quiet` silences everything on stderr except errors.
+"""
+
+import functools
+import json
+import sys
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.text import Text
+
+
+@functools.cache
+def stderr_console() -> Console:
+    """The one console for messages; no markup and no automatic highlighting of user data."""
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+
+def print_json(document: Mapping[str, object] | list[dict[str, object]]) -> None:
+    """Write the one JSON document of `--json` to stdout."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def note(message: str, *, quiet: bool = False) -> None:
+    """A plain message on stderr, unless quiet."""
+    if not quiet:
+        stderr_console().print(Text(message), soft_wrap=True)
+
+
+def warn(message: str, *, quiet: bool = False) -> None:
+    """A warning on stderr, unless quiet."""
+    if not quiet:
+        stderr_console().print(Text("warning: ", style="yellow") + Text(message), soft_wrap=True)
+
+
+def next_step(command: str, *, quiet: bool = False) -> None:
+    """What the user most likely types next; every command ends with it."""
+    if not quiet:
+        stderr_console().print(Text("next: ", style="dim") + Text(command, style="bold"), soft_wrap=True)
+
+
+def print_error(message: str, hint: str, details: tuple[str, ...] = ()) -> None:
+    """What is wrong, every single problem where there are several, and what to type."""
+    console = stderr_console()
+    console.print(Text("error: ", style="bold red") + Text(message), soft_wrap=True)
+    for detail in details:
+        console.print(Text("  - " + detail), soft_wrap=True)
+    console.print(Text("hint: ", style="bold") + Text(hint), soft_wrap=True)

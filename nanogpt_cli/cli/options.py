@@ -1,0 +1,58 @@
+"""Options that every command shares, and the command class that accepts nanoGPT's spelling of flags.
+
+`--block_size=64` means `--block-size=64`; `--compile=False` means `--no-compile`. Both are rewritten before
+parsing, so one declaration serves every spelling.
+"""
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
+
+_TRUE = {"true", "1", "yes", "on"}
+_FALSE = {"false", "0", "no", "off"}
+
+
+class Command(TyperCommand):
+    """A Typer command that also understands nanoGPT's `--key=value` spelling."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Normalise underscores and boolean values, then parse as usual."""
+        negatable = {
+            name: param.secondary_opts[0]
+            for param in self.params
+            if getattr(param, "is_flag", False) and param.secondary_opts
+            for name in param.opts
+        }
+        plain = {name for p in self.params if getattr(p, "is_flag", False) for name in p.opts} - set(
+            negatable
+        )
+        return super().parse_args(ctx, normalise(args, negatable, plain))
+
+
+def normalise(args: list[str], negatable: dict[str, str], plain: set[str]) -> list[str]:
+    """Rewrite nanoGPT's spellings; everything after `--` is left as it is.
+
+    `negatable` maps a boolean flag to its opposite; `plain` are boolean flags without one.
+    """
+    rewritten: list[str] = []
+    for position, arg in enumerate(args):
+        if arg == "--":
+            return rewritten + args[position:]
+        if not arg.startswith("--"):
+            rewritten.append(arg)
+            continue
+        name, equals, value = arg.partition("=")
+        name = name.replace("_", "-")
+        if equals and name in negatable and value.lower() in _TRUE | _FALSE:
+            rewritten.append(name if value.lower() in _TRUE else negatable[name])
+        elif equals and name in negatable and value.lower() == "auto":
+            continue  # the default of every three-valued flag
+        elif equals and name in plain and value.lower() in _TRUE | _FALSE:
+            rewritten += [name] if value.lower() in _TRUE else []
+        else:
+            rewritten.append(name + equals + value)
+    return rewritten

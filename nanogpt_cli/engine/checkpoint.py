@@ -1,0 +1,223 @@
+"""Checkpoints that are complete or not there.
+
+`checkpoints/iter_00001000/` holds model.safetensors, optim.safetensors, state.json and COMPLETE, which lists
+every file's size and SHA-256 and is written last. The folder is built under a temporary name and renamed, so
+a run killed at any moment leaves only complete checkpoints. Format: https://huggingface.co/docs/safetensors
+(nothing is pickled). Weights carry nanoGPT's names; the tied lm_head is stored once, as wte.
+"""
+
+import dataclasses
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from nanogpt_cli.engine.models.gpt2 import GPT2, GPT2Config
+from nanogpt_cli.errors import NanoGPTError
+from nanogpt_cli.files import TEMPORARY_PREFIX, fsync_file, new_directory, sha256_file
+
+FORMAT: Final = "nanogpt-checkpoint"
+VERSION: Final = 1
+MARKER: Final = "COMPLETE"
+WEIGHTS: Final = "model.safetensors"
+OPTIMIZER: Final = "optim.safetensors"
+STATE: Final = "state.json"
+_TIED = "lm_head.weight"
+
+
+@dataclass(kw_only=True)
+class TrainState:
+    """What a run knows besides weights and optimizer. Batches and dropout need no state: they are counted."""
+
+    iter_num: int = 0  # iterations done
+    tokens_seen: int = 0
+    last_eval_iter: int | None = None
+    train_loss: float | None = None  # estimates at last_eval_iter
+    val_loss: float | None = None
+    best_val_loss: float | None = None
+    best_val_iter: int | None = None
+    pending_loss_sum: float = 0.0  # the log interval that a checkpoint cuts in two
+    pending_iters: int = 0
+    scaler: dict[str, Any] | None = None  # GradScaler's, for float16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """One complete checkpoint on disk."""
+
+    path: Path
+    model: GPT2Config
+    state: TrainState
+    dataset: dict[str, str]  # name, path, fingerprint
+
+    @property
+    def own_val_loss(self) -> float | None:
+        """The val loss of exactly these weights; None when they were not evaluated."""
+        return self.state.val_loss if self.state.last_eval_iter == self.state.iter_num else None
+
+    def weights(self) -> dict[str, Tensor]:
+        """The model's tensors, on the CPU."""
+        return _load(self.path / WEIGHTS)
+
+    def restore_optimizer(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Put the optimizer's moments back in place."""
+        saved = _load(self.path / OPTIMIZER)
+        for name, parameter in model.named_parameters():
+            prefix = name + "/"
+            moments = {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
+            if moments:  # a parameter that never had a gradient has none
+                optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in moments.items()}
+
+
+def save_checkpoint(
+    run_dir: Path,
+    model: GPT2,
+    optimizer: torch.optim.Optimizer,
+    state: TrainState,
+    dataset: dict[str, str],
+) -> Path:
+    """Write the checkpoint of `state.iter_num` and return its folder; one already there is left alone.
+
+    Raises OSError when the disk is full or read-only (nothing is left behind), and NanoGPTError rather than
+    save weights that are not finite.
+    """
+    target = run_dir / "checkpoints" / f"iter_{state.iter_num:08d}"
+    if is_complete(target):
+        return target
+    shutil.rmtree(target, ignore_errors=True)  # an incomplete folder of that name is of no use to anyone
+    weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items() if k != _TIED}
+    if not all(bool(v.isfinite().all()) for v in weights.values()):
+        raise NanoGPTError(
+            f"the weights at iteration {state.iter_num} are not finite and were not saved",
+            f"go on from the last good checkpoint with a lower rate: nanogpt train --resume --out-dir {run_dir}",
+        )
+    with new_directory(target) as folder:
+        _save(weights, folder / WEIGHTS)
+        _save(_optimizer_tensors(model, optimizer), folder / OPTIMIZER)
+        document = {
+            "format": FORMAT,
+            "version": VERSION,
+            "arch": "gpt2",
+            "model": dataclasses.asdict(model.config),
+            "dataset": dataset,
+            "state": dataclasses.asdict(state),
+        }
+        (folder / STATE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        files = {}
+        for path in sorted(folder.iterdir()):
+            fsync_file(path)
+            files[path.name] = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        (folder / MARKER).write_text(json.dumps({"files": files}, indent=2) + "\n", encoding="utf-8")
+    return target
+
+
+def is_complete(path: Path) -> bool:
+    """Whether the marker is there and every file it lists has its size (hashes are checked on loading)."""
+    files = _marked_files(path)
+    return bool(files) and all(
+        (path / name).is_file() and (path / name).stat().st_size == entry["bytes"]
+        for name, entry in files.items()
+    )
+
+
+def list_checkpoints(run_dir: Path) -> list[Path]:
+    """Folders of the complete checkpoints of a run, oldest first."""
+    return [path for path in sorted((run_dir / "checkpoints").glob("iter_*")) if is_complete(path)]
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Open one checkpoint after checking every file's SHA-256; raises NanoGPTError when it is damaged."""
+    for name, entry in _marked_files(path).items():
+        if not (path / name).is_file() or sha256_file(path / name) != entry["sha256"]:
+            raise _damaged(path, f"{name} is not what was saved")
+    return _read_state(path)
+
+
+def best_checkpoint(run_dir: Path) -> Path | None:
+    """The checkpoint with the lowest val loss of its own; None when none was evaluated."""
+    scored = []
+    for path in list_checkpoints(run_dir):
+        loss = _read_state(path).own_val_loss
+        if loss is not None:
+            scored.append((loss, path))
+    return min(scored)[1] if scored else None
+
+
+def remove_old_checkpoints(run_dir: Path, keep: int) -> None:
+    """Delete all but the newest `keep` checkpoints and the best one."""
+    best = best_checkpoint(run_dir)
+    for path in list_checkpoints(run_dir)[:-keep]:
+        if path != best:
+            # Renamed first: a folder that is half deleted must not carry a checkpoint's name.
+            doomed = path.rename(path.with_name(TEMPORARY_PREFIX + path.name))
+            shutil.rmtree(doomed, ignore_errors=True)
+
+
+def build_model(config: GPT2Config, weights: dict[str, Tensor]) -> GPT2:
+    """A model with the given weights; the head is tied again, as it was stored once."""
+    model = GPT2(config)
+    result = model.load_state_dict(weights, strict=False)
+    assert set(result.missing_keys) <= {_TIED}, result
+    assert not result.unexpected_keys, result
+    return model
+
+
+def _read_state(path: Path) -> Checkpoint:
+    try:
+        document = json.loads((path / STATE).read_text(encoding="utf-8"))
+        if document["format"] != FORMAT or document["version"] > VERSION:
+            raise _damaged(path, "it was written by another version")
+        return Checkpoint(
+            path=path,
+            model=GPT2Config(**document["model"]),
+            state=TrainState(**document["state"]),
+            dataset=document["dataset"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, f"{STATE} cannot be read ({error})") from None
+
+
+def _marked_files(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        files = json.loads((path / MARKER).read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # no marker, or not a whole one: not a checkpoint
+    return files if isinstance(files, dict) else {}
+
+
+def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """`<parameter>/<moment>` → tensor, for every tensor the optimizer keeps."""
+    return {
+        f"{name}/{key}": value.detach().cpu().contiguous()
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:  # how safetensors reports a full disk
+        raise OSError(f"{path}: {error}") from error
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path.parent, f"{path.name} cannot be read ({error})") from None
+
+
+def _damaged(path: Path, reason: str) -> NanoGPTError:
+    run_dir = path.parent.parent
+    return NanoGPTError(
+        f"checkpoint {path} is damaged: {reason}",
+        f"delete it and go on from the one before: nanogpt train --resume --out-dir {run_dir}",
+    )

@@ -1,0 +1,97 @@
+"""Several processes as torchrun starts them, or one: the rank, the sums, and the gradient synchronisation."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from nanogpt_cli.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distributed:
+    """This process among its peers; a single process is rank 0 of 1 and needs no process group."""
+
+    rank: int = 0
+    local_rank: int | None = None
+    world_size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process speaks and writes for all."""
+        return self.rank == 0
+
+    def sum(self, value: Tensor) -> Tensor:
+        """The sum of `value` over all ranks, on every rank."""
+        if self.world_size > 1:
+            torch.distributed.all_reduce(value)
+        return value
+
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """Whether any rank says yes; all ranks get the same answer."""
+        if self.world_size == 1:
+            return flag
+        return bool(self.sum(torch.tensor(float(flag), device=device)))
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        if self.world_size > 1:
+            torch.distributed.barrier()
+
+    def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
+        """Average gradients over the ranks (DistributedDataParallel) when there are several."""
+        if self.world_size == 1:
+            return model
+        return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+
+    @contextlib.contextmanager
+    def gradient_sync(self, model: nn.Module, enabled: bool) -> Iterator[None]:
+        """Synchronise gradients in this backward pass only if `enabled`: the last micro-batch needs it."""
+        if isinstance(model, DistributedDataParallel) and not enabled:
+            with model.no_sync():
+                yield
+        else:
+            yield
+
+
+def from_environment() -> Distributed:
+    """Rank and world size as torchrun sets them."""
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        return Distributed()
+    return Distributed(
+        rank=int(os.environ["RANK"]),
+        local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+        world_size=int(os.environ["WORLD_SIZE"]),
+    )
+
+
+@contextlib.contextmanager
+def process_group(dist: Distributed, backend: str, device: torch.device) -> Iterator[None]:
+    """Join the process group for the time of the block; nothing to do for one process."""
+    if dist.world_size == 1:
+        yield
+        return
+    name = ("nccl" if device.type == "cuda" else "gloo") if backend == "auto" else backend
+    if name == "nccl" and device.type != "cuda":
+        raise UsageError("the nccl backend needs GPUs", "use --backend gloo, or leave --backend out")
+    torch.distributed.init_process_group(backend=name)
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def micro_batches_per_rank(gradient_accumulation_steps: int, world_size: int) -> int:
+    """This process's share of the micro-batches of an iteration, as nanoGPT divides them."""
+    if gradient_accumulation_steps % world_size:
+        raise UsageError(
+            f"gradient_accumulation_steps = {gradient_accumulation_steps} cannot be divided among "
+            f"{world_size} processes",
+            f"use a multiple of {world_size}: --gradient-accumulation-steps {world_size}",
+        )
+    return gradient_accumulation_steps // world_size

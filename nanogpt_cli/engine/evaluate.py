@@ -1,0 +1,114 @@
+"""Losses without training: the quick estimate during a run, and the exact loss over a whole split."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from nanogpt_cli.data.batches import Batches
+from nanogpt_cli.engine.device import Hardware
+from nanogpt_cli.engine.distributed import Distributed
+from nanogpt_cli.engine.models.gpt2 import GPT2
+
+
+@torch.no_grad()
+def estimate_loss(
+    model: nn.Module,
+    batches: Batches,
+    *,
+    batch_size: int,
+    n_batches: int,
+    hardware: Hardware,
+    dist: Distributed,
+) -> float:
+    """Mean loss over `n_batches` random batches, shared by all ranks.
+
+    The batches are the same at every evaluation of a run, so that two evaluations differ by the model alone.
+    """
+    was_training = model.training
+    model.eval()
+    total = torch.zeros(
+        (), device=hardware.device, dtype=torch.float64 if hardware.device.type != "mps" else None
+    )
+    for index in range(dist.rank, n_batches, dist.world_size):
+        inputs, targets = to_device(batches.batch(index, batch_size), hardware.device)
+        with hardware.autocast():
+            _, loss = model(inputs, targets)
+        total += loss
+    model.train(was_training)
+    return float(dist.sum(total)) / n_batches
+
+
+def to_device(
+    batch: tuple[np.ndarray, np.ndarray], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Move inputs and targets to the device, through pinned memory on CUDA so that the copy overlaps."""
+    inputs, targets = (torch.from_numpy(np.ascontiguousarray(part)) for part in batch)
+    if device.type == "cuda":
+        return (
+            inputs.pin_memory().to(device, non_blocking=True),
+            targets.pin_memory().to(device, non_blocking=True),
+        )
+    return inputs.to(device), targets.to(device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitLoss:
+    """The exact loss of a model over a text."""
+
+    tokens: int  # predicted tokens: all but the first
+    loss: float  # mean nats per token
+    bits_per_byte: float | None  # None where the tokens' bytes are not known
+
+    @property
+    def ppl(self) -> float:
+        """Perplexity, exp(loss); infinite where it overflows."""
+        return math.exp(self.loss) if self.loss < 700 else math.inf
+
+
+@torch.no_grad()
+def evaluate(
+    model: GPT2,
+    tokens: np.ndarray,
+    *,
+    hardware: Hardware,
+    batch_size: int = 16,
+    token_bytes: np.ndarray | None = None,
+) -> SplitLoss:
+    """Token-weighted loss over every token of `tokens` (1-D ids) in windows of block_size side by side.
+
+    Each token but the first is predicted exactly once. `token_bytes` (V,) gives the UTF-8 bytes of each id:
+    bits per byte = total nats / (ln 2 · total bytes of the predicted tokens).
+    """
+    assert len(tokens) >= 2, "the caller checks that there is something to predict"
+    was_training = model.training
+    model.eval()
+    nats, count, n_bytes = 0.0, 0, 0
+    for windows in _windows(tokens, model.config.block_size, batch_size):
+        inputs, targets = to_device((windows[:, :-1], windows[:, 1:]), hardware.device)
+        with hardware.autocast():
+            _, loss = model(inputs, targets)
+        nats += float(loss) * targets.numel()
+        count += targets.numel()
+        if token_bytes is not None:
+            n_bytes += int(token_bytes[windows[:, 1:]].sum())
+    model.train(was_training)
+    return SplitLoss(
+        tokens=count,
+        loss=nats / count,
+        bits_per_byte=nats / (math.log(2) * n_bytes) if n_bytes else None,
+    )
+
+
+def _windows(tokens: np.ndarray, block_size: int, batch_size: int) -> Iterator[np.ndarray]:
+    """Batches (rows, block_size + 1) int64 that overlap by one token; the remainder comes last, alone."""
+    n_full = (len(tokens) - 1) // block_size
+    for first in range(0, n_full, batch_size):
+        starts = np.arange(first, min(first + batch_size, n_full)) * block_size
+        yield tokens[starts[:, None] + np.arange(block_size + 1)].astype(np.int64)
+    rest = tokens[n_full * block_size :]
+    if len(rest) >= 2:
+        yield np.asarray(rest, dtype=np.int64)[None, :]

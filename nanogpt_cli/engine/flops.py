@@ -1,0 +1,112 @@
+"""FLOPs of a training step, and the peak they are measured against: model FLOPs utilisation (MFU).
+
+MFU = flops_per_token · tokens per second / peak FLOP/s of *this* device at *this* dtype (PaLM, appendix B,
+https://arxiv.org/abs/2204.02311). The peak is a datasheet figure for known accelerators, and a measured rate
+of square matrix products for CPUs and unknown devices.
+"""
+
+import json
+import os
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+from nanogpt_cli.engine.device import Hardware, cpu_name
+from nanogpt_cli.engine.models.gpt2 import GPT2, GPT2Config
+from nanogpt_cli.files import write_json
+
+# Dense FLOP/s by dtype, no sparsity. The first name that the device's name contains counts, so the longer
+# names stand first. Sources are the makers' datasheets.
+_DATASHEET: tuple[tuple[str, dict[str, float], str], ...] = (
+    ("H200", {"bfloat16": 989e12, "float16": 989e12, "float32": 494e12}, "nvidia.com/h200 (SXM)"),
+    ("H100 NVL", {"bfloat16": 835e12, "float16": 835e12, "float32": 417e12}, "nvidia.com/h100 (NVL)"),
+    ("H100 PCIe", {"bfloat16": 756e12, "float16": 756e12, "float32": 378e12}, "nvidia.com/h100 (PCIe)"),
+    ("H100", {"bfloat16": 989e12, "float16": 989e12, "float32": 494e12}, "nvidia.com/h100 (SXM)"),
+    ("A100", {"bfloat16": 312e12, "float16": 312e12, "float32": 156e12}, "nvidia.com/a100"),
+    ("L40S", {"bfloat16": 362e12, "float16": 362e12, "float32": 183e12}, "nvidia.com/l40s"),
+    ("L4", {"bfloat16": 121e12, "float16": 121e12, "float32": 60e12}, "nvidia.com/l4"),
+    ("A10G", {"bfloat16": 70e12, "float16": 70e12, "float32": 35e12}, "aws.amazon.com/ec2/instance-types/g5"),
+    ("RTX 4090", {"bfloat16": 165e12, "float16": 165e12, "float32": 83e12}, "Ada architecture whitepaper"),
+    ("RTX 3090", {"bfloat16": 71e12, "float16": 71e12, "float32": 36e12}, "Ampere GA102 whitepaper"),
+    ("V100", {"float16": 125e12, "float32": 15.7e12}, "nvidia.com/v100 (SXM2)"),
+    ("T4", {"float16": 65e12, "float32": 8.1e12}, "nvidia.com/t4"),
+)
+_GEMM_SIZE = 1024  # 2 * 1024³ = 2.1 GFLOP a product: milliseconds on a core, and beyond any cache's edge
+_GEMM_REPEATS = 12
+_CACHE_VERSION = 1
+
+
+def flops_per_token(config: GPT2Config, n_params: int) -> float:
+    """Forward and backward FLOPs of one token: 6·N for the weights, 12·L·H·Q·T for attention (as nanoGPT)."""
+    attention = 12 * config.n_layer * config.n_head * config.head_size * config.block_size
+    return float(6 * n_params + attention)
+
+
+def model_flops_per_token(model: GPT2) -> float:
+    """`flops_per_token` of a built model."""
+    return flops_per_token(model.config, model.num_params())
+
+
+def peak_flops(hardware: Hardware) -> tuple[float, str]:
+    """Peak FLOP/s of one device at the training dtype, and where the figure is from."""
+    if hardware.device.type == "cuda":
+        name = torch.cuda.get_device_name(hardware.device)
+        for part, by_dtype, source in _DATASHEET:
+            if part in name and hardware.dtype_name in by_dtype:
+                return by_dtype[hardware.dtype_name], f"datasheet: {source}, dense {hardware.dtype_name}"
+    return _measured_peak(hardware)
+
+
+def _measured_peak(hardware: Hardware) -> tuple[float, str]:
+    """Measure once per machine, dtype and thread count; later runs read the cached figure."""
+    source = f"measured: {hardware.dtype_name} matrix products of {_GEMM_SIZE} on this device"
+    processor = cpu_name() if hardware.device.type == "cpu" else hardware.description
+    capability = torch.backends.cpu.get_cpu_capability()
+    key = f"{processor} | {hardware.description} | {capability} | {hardware.dtype_name} | {torch.__version__}"
+    path = _cache_dir() / "peak_flops.json"
+    cached = _read_cache(path)
+    if key in cached:
+        return cached[key], source
+    peak = measure_gemm(hardware)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"version": _CACHE_VERSION, "peaks": {**cached, key: peak}})
+    except OSError:
+        return peak, source  # a read-only home only costs measuring again
+    return peak, source
+
+
+def measure_gemm(hardware: Hardware) -> float:
+    """FLOP/s of square matrix products in the training dtype: the median of the faster half."""
+    left, right = (
+        torch.randn(_GEMM_SIZE, _GEMM_SIZE, device=hardware.device, dtype=hardware.dtype) for _ in range(2)
+    )
+    seconds = []
+    for _ in range(_GEMM_REPEATS):
+        hardware.synchronize()
+        start = time.perf_counter()
+        torch.nn.functional.linear(left, right)
+        hardware.synchronize()
+        seconds.append(time.perf_counter() - start)
+    # Other programs only ever slow a product down, so the faster half is nearer the truth.
+    return 2 * _GEMM_SIZE**3 / statistics.median(sorted(seconds)[: _GEMM_REPEATS // 2])
+
+
+def _read_cache(path: Path) -> dict[str, float]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # missing or damaged: measure again
+    if not isinstance(document, dict) or document.get("version") != _CACHE_VERSION:
+        return {}
+    peaks = document.get("peaks", {})
+    return {k: float(v) for k, v in peaks.items() if isinstance(v, int | float) and v > 0}
+
+
+def _cache_dir() -> Path:
+    if configured := os.environ.get("NANOGPT_CACHE_DIR"):
+        return Path(configured)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "nanogpt"

@@ -1,0 +1,167 @@
+"""GPT-2 as nanoGPT builds it: the same parameter names, initialisation and weight tying.
+
+Pre-norm transformer with learned positions (Radford et al. 2019, "Language Models are Unsupervised Multitask
+Learners"); names are OpenAI's (wte wpe h.N.ln_1 attn.c_attn …), so weights move to and from Hugging Face's
+`GPT2LMHeadModel` by transposing four matrices per block. Shapes: B sequences, T tokens, C = n_embd, V words.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+INIT_STD = 0.02  # GPT-2 paper, section 2.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPT2Config:
+    """The shape of a model: everything needed to build it before its weights are loaded."""
+
+    vocab_size: int  # rows of the embedding, padding included
+    block_size: int
+    n_layer: int
+    n_head: int
+    n_embd: int
+    dropout: float = 0.0
+    bias: bool = False
+    # nanoGPT trains with the exact GELU; OpenAI's released weights were made with its tanh form ("gelu_new").
+    activation: Literal["gelu", "gelu_new"] = "gelu"
+
+    @property
+    def head_size(self) -> int:
+        """Width of one attention head."""
+        return self.n_embd // self.n_head
+
+
+class LayerNorm(nn.Module):
+    """Layer normalisation with an optional bias (Ba et al. 2016, https://arxiv.org/abs/1607.06450)."""
+
+    def __init__(self, width: int, bias: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:  # (..., C) → (..., C)
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, 1e-5)
+
+
+class CausalSelfAttention(nn.Module):
+    """Multi-head attention in which a token sees itself and what came before."""
+
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__()
+        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)  # query, key, value
+        self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
+        self.resid_dropout = nn.Dropout(config.dropout)
+        self.n_head = config.n_head
+        self.dropout = config.dropout
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, T, C) → (B, T, C)
+        B, T, C = x.shape
+        q, k, v = self.c_attn(x).split(C, dim=2)
+        q, k, v = (part.view(B, T, self.n_head, -1).transpose(1, 2) for part in (q, k, v))  # (B, H, T, C/H)
+        y = causal_attention(q, k, v, dropout=self.dropout if self.training else 0.0)
+        y = y.transpose(1, 2).reshape(B, T, C)
+        return self.resid_dropout(self.c_proj(y))
+
+
+def causal_attention(q: Tensor, k: Tensor, v: Tensor, *, dropout: float) -> Tensor:
+    """softmax(q kᵀ / √head_size) v under a causal mask, each (B, H, T, head_size)."""
+    if q.device.type == "cpu" and q.dtype != torch.float32:
+        # Flash attention's backward on a CPU is several times slower in bfloat16 than in float32 (torch 2.13).
+        with torch.autocast("cpu", enabled=False):
+            full = (q.float(), k.float(), v.float())
+            return F.scaled_dot_product_attention(*full, dropout_p=dropout, is_causal=True).to(q.dtype)
+    return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
+
+
+class MLP(nn.Module):
+    """Two linear layers, four times as wide between them."""
+
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd, bias=config.bias)
+        self.gelu = nn.GELU(approximate="tanh" if config.activation == "gelu_new" else "none")
+        self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd, bias=config.bias)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, T, C) → (B, T, C)
+        return self.dropout(self.c_proj(self.gelu(self.c_fc(x))))
+
+
+class Block(nn.Module):
+    """One transformer layer: attention and MLP, each added to the residual stream."""
+
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__()
+        self.ln_1 = LayerNorm(config.n_embd, config.bias)
+        self.attn = CausalSelfAttention(config)
+        self.ln_2 = LayerNorm(config.n_embd, config.bias)
+        self.mlp = MLP(config)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, T, C) → (B, T, C)
+        x = x + self.attn(self.ln_1(x))
+        return x + self.mlp(self.ln_2(x))
+
+
+class Transformer(nn.Module):
+    """Embeddings, blocks and the final norm; a module of its own for the sake of the parameter names."""
+
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__()
+        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
+        self.wpe = nn.Embedding(config.block_size, config.n_embd)
+        self.drop = nn.Dropout(config.dropout)
+        self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.ln_f = LayerNorm(config.n_embd, config.bias)
+
+    def forward(self, idx: Tensor) -> Tensor:  # (B, T) int64 → (B, T, C)
+        positions = torch.arange(idx.shape[1], device=idx.device)
+        x = self.drop(self.wte(idx) + self.wpe(positions))
+        for block in self.h:
+            x = block(x)
+        return self.ln_f(x)
+
+
+class GPT2(nn.Module):
+    """The language model. `forward` gives the loss when it is told the targets, else the last logits."""
+
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__()
+        self.config = config
+        self.transformer = Transformer(config)
+        self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        self.lm_head.weight = self.transformer.wte.weight  # tied: https://arxiv.org/abs/1608.05859
+        self.apply(_init_weights)
+        for name, parameter in self.named_parameters():
+            if name.endswith("c_proj.weight"):
+                # 2 * n_layer projections add to the residual stream: keep its variance at one (GPT-2, 2.3).
+                nn.init.normal_(parameter, std=INIT_STD / math.sqrt(2 * config.n_layer))
+
+    def forward(self, idx: Tensor, targets: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """idx, targets (B, T) int64 → logits (B, T, V) and the mean loss in nats per token.
+
+        Without targets only the last position's logits (B, 1, V) are computed, and the loss is None.
+        A target of -1 is not counted.
+        """
+        assert idx.shape[1] <= self.config.block_size, "the caller crops sequences to block_size"
+        x = self.transformer(idx)
+        if targets is None:
+            return self.lm_head(x[:, -1:, :]), None
+        logits = self.lm_head(x)  # (B, T, V), the largest tensor of the step
+        loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=-1)
+        return logits, loss
+
+    def num_params(self) -> int:
+        """Parameters without the position embeddings, as nanoGPT counts them (the tied head counts once)."""
+        return sum(p.numel() for p in self.parameters()) - self.transformer.wpe.weight.numel()
+
+
+def _init_weights(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=INIT_STD)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)

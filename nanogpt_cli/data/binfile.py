@@ -1,0 +1,107 @@
+"""Files of token ids: raw little-endian integers without a header, as nanoGPT reads and writes them.
+
+uint16 up to a vocabulary of 65,536, uint32 beyond. Nothing in the file says which: `meta.json` does.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+
+from nanogpt_cli.errors import NanoGPTError
+from nanogpt_cli.events import Progress, Reporter
+
+_SCAN_BYTES: Final = 1 << 22  # a multiple of both item sizes
+
+
+def dtype_for(vocab_size: int) -> np.dtype:
+    """The type on disk for ids 0 … vocab_size - 1: little-endian uint16 or uint32."""
+    assert 0 < vocab_size <= 1 << 32, vocab_size
+    return np.dtype("<u2") if vocab_size <= 1 << 16 else np.dtype("<u4")
+
+
+class BinWriter:
+    """Appends token ids to a new file, counting and hashing them on the way."""
+
+    def __init__(self, path: Path, dtype: np.dtype) -> None:
+        self.path = path
+        self.tokens = 0
+        self._dtype = dtype
+        self._digest = hashlib.sha256()
+        self._file = path.open("xb")
+
+    def write(self, ids: np.ndarray) -> None:
+        """Append `ids`, (T,)."""
+        assert not ids.size or int(ids.max()) <= np.iinfo(self._dtype).max, "ids do not fit the file's type"
+        raw = ids.astype(self._dtype).tobytes()
+        self._file.write(raw)
+        self._digest.update(raw)
+        self.tokens += len(ids)
+
+    @property
+    def sha256(self) -> str:
+        """Hex SHA-256 of everything written so far."""
+        return self._digest.hexdigest()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+
+def open_tokens(path: Path, dtype: np.dtype) -> np.memmap:
+    """The ids of a file, (tokens,), mapped read-only: nothing is read until it is used."""
+    return np.memmap(path, dtype=dtype, mode="r")
+
+
+def count_tokens(path: Path, dtype: np.dtype, *, expected: int | None, hint: str) -> int:
+    """Tokens in a file by its size; a broken size, or another than `expected`, is an error."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise NanoGPTError(f"{path} is missing", hint) from None
+    if size % dtype.itemsize:
+        raise NanoGPTError(
+            f"{path} is damaged: {size:,} bytes are not a whole number of {dtype.itemsize}-byte token ids",
+            hint,
+        )
+    tokens = size // dtype.itemsize
+    if expected is not None and tokens < expected:
+        raise NanoGPTError(f"{path} is truncated: it has {tokens:,} of {expected:,} tokens", hint)
+    if expected is not None and tokens > expected:
+        raise NanoGPTError(f"{path} has {tokens:,} tokens where meta.json says {expected:,}", hint)
+    if tokens == 0:
+        raise NanoGPTError(f"{path} is empty", hint)
+    return tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """What reading a whole file of tokens tells."""
+
+    sha256: str
+    max_id: int
+
+
+def scan(path: Path, dtype: np.dtype, reporter: Reporter) -> Scan:
+    """Read a whole file once for its SHA-256 and its largest id, in constant memory."""
+    digest = hashlib.sha256()
+    max_id = done = 0
+    total = path.stat().st_size
+    with path.open("rb") as file:
+        while raw := file.read(_SCAN_BYTES):
+            digest.update(raw)
+            whole = len(raw) - len(raw) % dtype.itemsize
+            max_id = max(max_id, int(np.frombuffer(raw[:whole], dtype=dtype).max(initial=0)))
+            done += len(raw)
+            reporter.emit(Progress(task=f"verifying {path.name}", done=done, total=total, unit="bytes"))
+    return Scan(sha256=digest.hexdigest(), max_id=max_id)

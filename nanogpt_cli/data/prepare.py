@@ -1,0 +1,235 @@
+"""`prepare`: from a text to a dataset folder that trains here and in nanoGPT.
+
+Two passes over the text in constant memory: the first counts it and collects its characters, the second
+encodes it. Nothing is written before the text, the tokenizer and the split are known to be good; then either
+the whole dataset appears or nothing does.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from nanogpt_cli import files
+from nanogpt_cli.data.binfile import dtype_for
+from nanogpt_cli.data.dataset import INTERRUPTED_MARKER, open_dataset
+from nanogpt_cli.data.install import holds_dataset, install
+from nanogpt_cli.data.meta import (
+    META_JSON,
+    DatasetMeta,
+    SourceMeta,
+    SplitMeta,
+    prepare_command_line,
+    read_meta,
+)
+from nanogpt_cli.data.nanogpt_folder import META_PKL, meta_pkl
+from nanogpt_cli.data.sources import Source, check_name, open_source
+from nanogpt_cli.data.split_writer import write_splits
+from nanogpt_cli.data.survey import Survey, split_position, survey
+from nanogpt_cli.data.tokenizers import (
+    Tokenizer,
+    build_tokenizer,
+    check_tokenizer_name,
+    save_tokenizer,
+    tokenizer_hash,
+)
+from nanogpt_cli.errors import NanoGPTError, UsageError
+from nanogpt_cli.events import NullReporter, Reporter, Warned
+
+SCHEMA_VERSION: Final = 1
+_SHORTEST_USEFUL_VAL: Final = 65  # one window of cpu-tiny: block_size 64 and the token after it
+_MANY_CHARACTERS: Final = 5000
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedSplit:
+    """What one split holds; `bytes` are UTF-8."""
+
+    tokens: int
+    bytes: int
+    documents: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedDataset:
+    """What `prepare` made, or found made already (`unchanged`)."""
+
+    path: Path
+    name: str
+    tokenizer: str
+    vocab_size: int
+    dtype: str
+    splits: Mapping[str, PreparedSplit]
+    characters: int
+    unchanged: bool
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of both splits."""
+        return sum(split.tokens for split in self.splits.values())
+
+    @property
+    def bytes_per_token(self) -> float:
+        """UTF-8 bytes of text that one token stands for, on average."""
+        return sum(split.bytes for split in self.splits.values()) / self.tokens
+
+    @property
+    def advice(self) -> str | None:
+        """A better tokenizer for this text, where the chosen one is a poor fit."""
+        if self.tokenizer == "char" and self.vocab_size > _MANY_CHARACTERS:
+            return (
+                f"{self.vocab_size:,} distinct characters, most of them rare, make a large vocabulary for a "
+                "small model; --tokenizer byte needs 256 ids for any text"
+            )
+        if self.tokenizer not in {"char", "byte"} and self.tokens > self.characters:
+            per_character = self.tokens / self.characters
+            return (
+                f"{self.tokenizer} needs {per_character:.1f} tokens for one character of this text (it was "
+                "made for other languages); --tokenizer char needs one"
+            )
+        return None
+
+    def to_json(self) -> dict[str, object]:
+        """The document of `nanogpt prepare --json`."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "dataset": self.name,
+            "path": str(self.path),
+            "tokenizer": self.tokenizer,
+            "vocab_size": self.vocab_size,
+            "dtype": self.dtype,
+            "splits": {name: asdict(split) for name, split in self.splits.items()},
+            "bytes_per_token": round(self.bytes_per_token, 4),
+            "unchanged": self.unchanged,
+        }
+
+
+def prepare(
+    source: str,
+    *,
+    tokenizer: str = "char",
+    name: str | None = None,
+    data_root: Path = Path("data"),
+    val_fraction: float = 0.1,
+    overwrite: bool = False,
+    reporter: Reporter | None = None,
+) -> PreparedDataset:
+    """Make the dataset `data_root/<name>` of a text; raises NanoGPTError for all that cannot be used.
+
+    The first `1 - val_fraction` of the characters train, the rest validate, as in nanoGPT. A dataset that is
+    there already is left alone: if it is the very same, that is the result; if not, `overwrite` is needed.
+    """
+    listener = reporter or NullReporter()
+    if not (math.isfinite(val_fraction) and 0 < val_fraction < 1):
+        raise UsageError(f"--val-fraction must lie between 0 and 1, not {val_fraction}", "--val-fraction 0.1")
+    check_tokenizer_name(tokenizer)
+    text = open_source(source)
+    folder = data_root / (check_name(name) if name is not None else text.dataset_name)
+    command = prepare_command_line(source, tokenizer, folder.name, val_fraction)
+    _check_target(folder)
+    found = survey(text, listener)
+    position = split_position(found, val_fraction, source)
+    if holds_dataset(folder) and not overwrite and not (folder / INTERRUPTED_MARKER).exists():
+        return _unchanged(folder, found, tokenizer, val_fraction, command, listener)
+
+    vocabulary = build_tokenizer(tokenizer, found.alphabet)
+    made: list[DatasetMeta] = []
+
+    def build(temporary: Path) -> None:
+        splits = write_splits(text, vocabulary, found, position, temporary, listener)
+        made.append(_describe(text, found, vocabulary, splits, val_fraction))
+        save_tokenizer(vocabulary, temporary)
+        if (raw := meta_pkl(vocabulary)) is not None:
+            files.write_atomic(temporary / META_PKL, raw)
+        files.write_json(temporary / META_JSON, made[0].to_document())
+
+    try:
+        install(folder, build, command)
+    except OSError as error:
+        raise NanoGPTError(
+            f"{folder} cannot be written: {(error.strerror or str(error)).lower()}",
+            f"check the permissions of {data_root} and the free space (df -h {data_root}), then run it again",
+        ) from error
+    _warn_if_short(made[0], val_fraction, listener)
+    return _prepared(folder, made[0], unchanged=False)
+
+
+def _check_target(folder: Path) -> None:
+    for path in (folder.parent, folder):
+        if path.exists() and not path.is_dir():
+            raise NanoGPTError(
+                f"{path} is a file, and the dataset needs a folder there", f"mv {path} {path}.txt"
+            )
+
+
+def _unchanged(
+    folder: Path, found: Survey, tokenizer: str, val_fraction: float, command: str, reporter: Reporter
+) -> PreparedDataset:
+    """The dataset in `folder` if preparing would give the same; else an error."""
+    meta = read_meta(folder)
+    if meta is None:
+        raise NanoGPTError(f"{folder} already holds a dataset", f"to replace its tokens: {command}")
+    wanted = (found.sha256, found.documents, tokenizer, val_fraction)
+    existing = (meta.source.sha256, meta.source.documents, meta.tokenizer_name, meta.val_fraction)
+    if existing != wanted:
+        raise NanoGPTError(
+            f"{folder} already holds another dataset ({meta.source.label}, tokenizer {meta.tokenizer_name})",
+            f"to replace it: {command}; to keep both: add --name and another name",
+        )
+    open_dataset(str(folder), Path(), reporter=reporter)
+    _warn_if_short(meta, val_fraction, reporter)
+    return _prepared(folder, meta, unchanged=True)
+
+
+def _describe(
+    source: Source, found: Survey, tokenizer: Tokenizer, splits: Mapping[str, SplitMeta], val_fraction: float
+) -> DatasetMeta:
+    return DatasetMeta(
+        tokenizer_kind=tokenizer.kind,
+        tokenizer_name=tokenizer.name,
+        tokenizer_sha256=tokenizer_hash(tokenizer),
+        vocab_size=tokenizer.vocab_size,
+        splits=splits,
+        source=SourceMeta(
+            kind=source.kind,
+            label=source.label,
+            sha256=found.sha256,
+            bytes=found.bytes,
+            characters=found.characters,
+            documents=found.documents,
+        ),
+        val_fraction=val_fraction,
+    )
+
+
+def _prepared(folder: Path, meta: DatasetMeta, *, unchanged: bool) -> PreparedDataset:
+    return PreparedDataset(
+        path=folder,
+        name=folder.name,
+        tokenizer=meta.tokenizer_name,
+        vocab_size=meta.vocab_size,
+        dtype=dtype_for(meta.vocab_size).name,
+        splits={
+            name: PreparedSplit(tokens=split.tokens, bytes=split.bytes, documents=split.documents)
+            for name, split in meta.splits.items()
+        },
+        characters=meta.source.characters,
+        unchanged=unchanged,
+    )
+
+
+def _warn_if_short(meta: DatasetMeta, val_fraction: float, reporter: Reporter) -> None:
+    tokens = meta.splits["val"].tokens
+    if tokens < _SHORTEST_USEFUL_VAL:
+        larger = (
+            f" or a larger share (--val-fraction {min(0.5, 2 * val_fraction):g})"
+            if val_fraction < 0.5
+            else ""
+        )
+        reporter.emit(
+            Warned(
+                message=f"val has only {tokens} tokens; training with block_size 64 needs "
+                f"{_SHORTEST_USEFUL_VAL}: use a longer text{larger}"
+            )
+        )

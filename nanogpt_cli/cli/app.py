@@ -30,7 +30,7 @@ app = typer.Typer(
     "then nanogpt train --preset cpu-tiny, then nanogpt sample --prompt TEXT",
     no_args_is_help=True,
     add_completion=True,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -4,10 +4,14 @@
 parsing, so one declaration serves every spelling.
 """
 
+import inspect
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
+
+from nanogpt_cli.config.schema import SETTINGS, Setting
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
@@ -56,3 +60,34 @@ def normalise(args: list[str], negatable: dict[str, str], plain: set[str]) -> li
         else:
             rewritten.append(name + equals + value)
     return rewritten
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command whose last parameter is `**settings` one flag for every setting of the schema.
+
+    A flag that is not given is None, so that the lower layers keep their say.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    flags = [_parameter(setting) for setting in SETTINGS.values()]
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *flags)]
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    return command
+
+
+def _parameter(setting: Setting) -> inspect.Parameter:
+    declaration = setting.flag
+    if setting.kind is bool:
+        declaration += "/--no-" + setting.flag.removeprefix("--")
+    option = typer.Option(
+        declaration,
+        help=setting.help.replace("[", "\\["),  # rich would read gpt2[-medium] as markup
+        metavar=setting.metavar or None,
+        rich_help_panel=setting.group,
+        show_default=str(setting.default) or False,
+    )
+    kind: Any = bool if setting.kind is bool else str  # the schema parses, so that all problems come at once
+    return inspect.Parameter(
+        setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )

@@ -116,7 +116,7 @@ def read_file(path: Path) -> Layer:
     if not path.is_file():
         raise UsageError(f"there is no configuration file {path}", _missing_file_hint(path))
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows' editors begin a file with a byte order mark
     except UnicodeDecodeError as error:
         raise UsageError(
             f"{path} is not a text file (byte {error.start} is not UTF-8)",
@@ -174,7 +174,7 @@ def _read_toml(text: str, origin: str) -> Layer:
         raise UsageError(f"{origin}: preset must be a name, not {preset!r}", 'write: preset = "cpu-tiny"')
     lines: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
-        if match := re.match(r"\s*\[?([\w-]+)\]?\s*(=|$)", line):
+        if match := re.match(r"\s*\[*[\"']?([\w-]+)[\"']?\]*\s*(?:[=.#]|$)", line):
             lines.setdefault(match[1], number)
     return Layer(origin=origin, values=document, lines=lines, preset=preset)
 

@@ -21,8 +21,9 @@ _OPERATORS: Final[dict[type[ast.operator], Callable[[Any, Any], Any]]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
 }
-_MAX_EXPONENT = 1000  # 9**9**9 must not stop the program
-_MAX_TEXT = 10_000  # nor 'a' * 10**12
+# A file of one line must not stop the program: neither 9**9**9, nor 'a' * 10**12, nor twenty times `n = n * n`.
+_MAX_BITS = 4096  # of an integer: more than any setting needs, and short enough to be printed in an error
+_MAX_TEXT = 10_000
 
 
 @dataclass(kw_only=True)
@@ -38,9 +39,9 @@ def read_nanogpt_py(source: str, path: str) -> ParsedConfig:
     """Parse a nanoGPT configuration; raises UsageError where it is not Python at all."""
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        reason = error.msg if isinstance(error, SyntaxError) else str(error)
+        reason = error.msg if isinstance(error, SyntaxError) else str(error) or "nested too deeply"
         raise UsageError(
             f"{path}{line}: not valid Python: {reason}",
             "write one setting a line, as in: block_size = 64",
@@ -58,7 +59,7 @@ def read_nanogpt_py(source: str, path: str) -> ParsedConfig:
         try:
             parsed.values[name] = _value(expression, parsed.values)
             parsed.lines[name] = node.lineno
-        except (ValueError, TypeError, ArithmeticError) as error:
+        except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
             warnings.append(f"{path}:{node.lineno}: {name} ignored: {error} (the file is not executed)")
     parsed.warnings = tuple(warnings)
     return parsed
@@ -98,13 +99,27 @@ def _value(node: ast.expr, names: dict[str, object]) -> Any:
 
 def _arithmetic(op: ast.operator, left: Any, right: Any) -> Any:
     if isinstance(op, ast.Pow):
-        if abs(right) > _MAX_EXPONENT:
-            raise ValueError(f"the exponent {right} is too large")
+        if isinstance(left, int) and isinstance(right, int):
+            _check_size(int.bit_length(left) * abs(right), _MAX_BITS, "number")
         return left**right
     if type(op) not in _OPERATORS:
         raise ValueError(f"the operator {type(op).__name__} is not arithmetic")
-    if isinstance(op, ast.Mult) and (isinstance(left, str) or isinstance(right, str)):
-        length = len(left) * right if isinstance(left, str) else len(right) * left
-        if length > _MAX_TEXT:
-            raise ValueError("the text would be too long")
-    return _OPERATORS[type(op)](left, right)
+    if isinstance(left, str) or isinstance(right, str):
+        _check_text(op, left, right)
+    result = _OPERATORS[type(op)](left, right)
+    if isinstance(result, int):
+        _check_size(result.bit_length(), _MAX_BITS, "number")
+    return result
+
+
+def _check_text(op: ast.operator, left: Any, right: Any) -> None:
+    """Texts can be joined and repeated; `'%99999d' % 1` would be a way around the limit."""
+    if not isinstance(op, ast.Add | ast.Mult):
+        raise ValueError(f"the operator {type(op).__name__} is not for texts")
+    sizes = [len(side) if isinstance(side, str) else side for side in (left, right)]
+    _check_size(sum(sizes) if isinstance(op, ast.Add) else sizes[0] * sizes[1], _MAX_TEXT, "text")
+
+
+def _check_size(size: int, limit: int, what: str) -> None:
+    if size > limit:
+        raise ValueError(f"the {what} would be too long")

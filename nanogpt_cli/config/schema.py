@@ -53,7 +53,7 @@ class TrainConfig:
     )
     max_iters: int = _setting(600000, "Run", "training iterations in all", low=0)
     eval_only: bool = _setting(False, "Run", "evaluate once, then exit")
-    seed: int = _setting(1337, "Run", "fixes initialisation, batches and dropout", low=0)
+    seed: int = _setting(1337, "Run", "fixes initialisation, batches and dropout", low=0, high=2**31 - 1)
     # --- Data
     dataset: str = _setting("", "Data", "name under data/ or a folder; empty: the newest prepared")
     batch_size: int = _setting(12, "Data", "sequences per micro-batch of one process", low=1)

@@ -95,7 +95,7 @@ def save_checkpoint(
     if not all(bool(v.isfinite().all()) for v in weights.values()):
         raise NanoGPTError(
             f"the weights at iteration {state.iter_num} are not finite and were not saved",
-            f"go on from the last good checkpoint with a lower rate: nanogpt train --resume --out-dir {run_dir}",
+            f"go on from the last good one with a lower rate: nanogpt train --resume --out-dir {run_dir}",
         )
     with new_directory(target) as folder:
         _save(weights, folder / WEIGHTS)

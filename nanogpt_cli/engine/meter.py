@@ -1,4 +1,4 @@
-"""Numbers of a log interval that can be trusted: mean loss, time without evaluations, throughput, MFU, ETA."""
+"""Numbers of a log interval that can be trusted: mean loss, and time without evaluations and saves."""
 
 import statistics
 import time
@@ -57,7 +57,7 @@ class Meter:
         return loss_sum, iters, step_ms
 
     def median_ms(self) -> float | None:
-        """Median over the intervals of ms per iteration, without the first (warm-up, compilation) if possible."""
+        """Median over the intervals of ms per iteration; the first, with warm-up, counts only when alone."""
         settled = self.interval_ms[1:] or self.interval_ms
         return statistics.median(settled) if settled else None
 

@@ -14,7 +14,12 @@ from torch import Tensor, nn
 
 from nanogpt_cli.config.schema import TrainConfig
 from nanogpt_cli.data.batches import Batches
-from nanogpt_cli.engine.checkpoint import TrainState, remove_old_checkpoints, save_checkpoint
+from nanogpt_cli.engine.checkpoint import (
+    TrainState,
+    list_checkpoints,
+    remove_old_checkpoints,
+    save_checkpoint,
+)
 from nanogpt_cli.engine.device import Hardware
 from nanogpt_cli.engine.distributed import Distributed
 from nanogpt_cli.engine.evaluate import estimate_loss, to_device
@@ -90,10 +95,11 @@ class Trainer:
         self.last_loss: float | None = None
         self._overhead_ms: list[float] = []  # of each evaluation, saving included, for the ETA
 
-    # ------------------------------------------------------------------------------------------------ the loop
+    # --- The loop
 
     def run(self) -> str:
         """Train to the end; returns why it ended: finished, eval_only, SIGINT or SIGTERM."""
+        stopping = False
         for iter_num in range(
             self.state.iter_num, self.config.max_iters + 1
         ):  # +1: the last pass only evaluates
@@ -142,7 +148,7 @@ class Trainer:
         if iter_num % self.config.log_interval == 0:
             self._log(iter_num, lr, grad_norm)
 
-    # --------------------------------------------------------------------------------------- once in a while
+    # --- Once in a while
 
     def _eval_due(self, iter_num: int, last: bool, stopping: bool) -> bool:
         if self.state.last_eval_iter == iter_num and not self.config.eval_only:
@@ -251,7 +257,7 @@ class Trainer:
             return None
         return self.flops_per_token * tokens_per_second / self.peak_flops
 
-    # ------------------------------------------------------------------------------------------------- details
+    # --- Details
 
     def _micro_batch(self, iter_num: int, micro: int) -> tuple[Tensor, Tensor]:
         """This rank's rows of the global batch: the same text whatever the number of processes."""
@@ -263,7 +269,8 @@ class Trainer:
     def _seed_dropout(self, iter_num: int) -> None:
         """Dropout of iteration i depends on (seed, rank, i): a resumed run drops the same units."""
         if self.config.dropout:
-            torch.manual_seed((self.config.seed * 1_000_003 + iter_num) * 65_537 + self.dist.rank)
+            seed = (self.config.seed * 1_000_003 + iter_num) * 65_537 + self.dist.rank
+            torch.manual_seed(seed % 2**63)
 
     def _stop_requested(self) -> bool:
         return self.dist.any(self.stop.signal_name is not None, self.hardware.device)
@@ -276,10 +283,13 @@ class Trainer:
             return
         what = "loss" if not bool(loss.isfinite()) else "gradient"
         lower = learning_rate(iter_num, self.config) / 3
+        saved = list_checkpoints(self.run_dir)
+        good = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was saved yet"
+        again = f"go on from it: nanogpt train --resume --out-dir {self.run_dir}" if saved else "start again"
         raise DivergedError(
-            f"training diverged: the {what} is not finite at iteration {iter_num} (loss {float(loss):g}, gradient "
-            f"norm {float(grad_norm):g}); the weights were not touched",
-            f"try again with a lower rate: --learning-rate {lower:.1g} --min-lr {lower / 10:.1g}",
+            f"training diverged: the {what} is not finite at iteration {iter_num} (loss {float(loss):g}, "
+            f"gradient norm {float(grad_norm):g}); the weights were not touched; {good}",
+            f"{again} with a lower rate: --learning-rate {lower:.1g} --min-lr {lower / 10:.1g}",
         )
 
     def _eta_seconds(self, done: int) -> float | None:

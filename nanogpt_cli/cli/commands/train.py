@@ -1,5 +1,180 @@
-"""`nanogpt train`."""
+"""`nanogpt train`: finds configuration, dataset and run directory, then hands over to the engine."""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nanogpt_cli.cli import console
+from nanogpt_cli.cli.options import JsonOption, QuietOption, with_settings
+from nanogpt_cli.config.load import PROJECT_FILE, LoadedConfig, load_config
+from nanogpt_cli.config.presets import choose_preset, preset_names
+from nanogpt_cli.errors import EXIT_OK, EXIT_SIGINT, EXIT_SIGTERM, UsageError
+from nanogpt_cli.events import Notice, Reporter, RunEnded, Warned
+
+if TYPE_CHECKING:
+    from nanogpt_cli.data.dataset import Dataset
+
+_EXIT_CODES = {"SIGINT": EXIT_SIGINT, "SIGTERM": EXIT_SIGTERM}
 
 
-def train_command() -> None:
-    """To be written."""
+@with_settings
+def train_command(
+    configs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="CONFIG", help="TOML files, or nanoGPT's .py configs; later ones win."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", "-p", help="One of: " + ", ".join(preset_names()) + ".")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out-dir, or with the newest one.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the run in --out-dir instead of starting a new one.")
+    ] = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    **settings: str | bool | None,
+) -> None:
+    """Train a GPT on a prepared dataset.
+
+    Settings are taken from flags, then the environment (NANOGPT_BLOCK_SIZE=64), then CONFIG files
+    (./nanogpt.toml when none is named), then the preset, then the defaults.
+    """
+    flags = {name: value for name, value in settings.items() if value is not None}
+    reporter = _Delayed()
+    job = _resumed_job(configs or [], preset, flags, reporter) if resume or _asks_resume(flags) else None
+    if job is None:
+        job = _new_job(configs or [], preset, flags, reporter, overwrite=overwrite)
+    for warning in job.loaded.warnings:
+        reporter.emit(Warned(message=warning))
+
+    from nanogpt_cli.cli.reporters import train_reporter
+    from nanogpt_cli.engine.train import train
+
+    screen = train_reporter(quiet=quiet or not _is_main_process())
+    reporter.pour_into(screen)
+    try:
+        result = train(
+            job.loaded,
+            job.dataset,
+            job.run_dir,
+            reporter=screen,
+            resume=job.resume,
+            overwrite=overwrite,
+        )
+    finally:
+        screen.close()
+    if _is_main_process():
+        _say_result(result, json=json, quiet=quiet)
+    raise typer.Exit(_EXIT_CODES.get(result.reason, EXIT_OK))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Job:
+    loaded: LoadedConfig
+    dataset: "Dataset"
+    run_dir: Path
+    resume: bool
+
+
+class _Delayed:
+    """Keeps what is said while the job is put together, until there is a screen to say it on."""
+
+    def __init__(self) -> None:
+        self.kept: list[Notice | Warned] = []
+
+    def emit(self, event: Notice | Warned) -> None:
+        self.kept.append(event)
+
+    def pour_into(self, reporter: Reporter) -> None:
+        for event in self.kept:
+            reporter.emit(event)
+
+
+def _new_job(
+    configs: list[Path],
+    preset: str | None,
+    flags: dict[str, str | bool],
+    reporter: _Delayed,
+    *,
+    overwrite: bool,
+) -> _Job:
+    if not configs and Path(PROJECT_FILE).is_file():
+        configs = [Path(PROJECT_FILE)]
+        reporter.emit(Notice(message=f"using {PROJECT_FILE}"))
+    loaded = load_config(*configs, preset=preset, flags=flags)
+    if loaded.config.init_from == "resume":
+        return _resumed_job(configs, preset, flags, reporter)
+    dataset = _dataset(loaded.config.dataset, reporter)
+    if not configs and preset is None:
+        from nanogpt_cli.engine.device import resolve_device
+
+        device = resolve_device(loaded.config.device)
+        preset, why = choose_preset(device.type, dataset.vocab_size or 50257)
+        reporter.emit(Notice(message=f"using preset {preset}: {why} (--preset chooses another)"))
+        loaded = load_config(preset=preset, flags=flags)
+
+    from nanogpt_cli.engine.runs import OUT_ROOT, free_run_dir, holds_run
+
+    wanted = Path(loaded.config.out_dir or OUT_ROOT / f"{dataset.name}-{loaded.label}")
+    run_dir = wanted if overwrite else free_run_dir(wanted)
+    if wanted.is_file():
+        raise UsageError(f"out_dir {wanted} is a file", "name a folder: --out-dir out/my-run")
+    if run_dir != wanted:
+        reporter.emit(
+            Notice(
+                message=f"{wanted} holds a run: writing to {run_dir} (--resume goes on, --overwrite replaces)"
+            )
+        )
+    elif overwrite and holds_run(wanted):
+        reporter.emit(Notice(message=f"replacing the run in {wanted}"))
+    return _Job(loaded=loaded, dataset=dataset, run_dir=run_dir, resume=False)
+
+
+def _resumed_job(
+    configs: list[Path], preset: str | None, flags: dict[str, str | bool], reporter: _Delayed
+) -> _Job:
+    from nanogpt_cli.engine.runs import CONFIG_FILE, choose_checkpoint, newest_run
+
+    named = load_config(*configs, preset=preset, flags=flags).config.out_dir
+    run_dir = Path(named) if named else newest_run()
+    choose_checkpoint(run_dir, "last")  # raises the clear errors for folders without a run
+    if not named:
+        reporter.emit(Notice(message=f"resuming the newest run, {run_dir}"))
+    flags = {name: value for name, value in flags.items() if name != "init_from"}
+    loaded = load_config(run_dir / CONFIG_FILE, *configs, preset=preset, flags=flags)
+    dataset = _dataset(loaded.config.dataset, reporter)
+    return _Job(loaded=loaded, dataset=dataset, run_dir=run_dir, resume=True)
+
+
+def _asks_resume(flags: dict[str, str | bool]) -> bool:
+    return flags.get("init_from") == "resume"
+
+
+def _dataset(name: str, reporter: _Delayed) -> "Dataset":
+    from nanogpt_cli.data.dataset import newest_dataset, open_dataset
+
+    if name:
+        return open_dataset(name)
+    dataset = open_dataset(newest_dataset())
+    reporter.emit(Notice(message=f"training on {dataset.path} (--dataset chooses another)"))
+    return dataset
+
+
+def _is_main_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _say_result(result: RunEnded, *, json: bool, quiet: bool) -> None:
+    if json:
+        document = dataclasses.asdict(result)
+        del document["best_checkpoint"]
+        console.print_json({"schema_version": 1, **document})
+    if result.reason in _EXIT_CODES:
+        console.next_step(f"nanogpt train --resume --out-dir {result.run_dir}", quiet=quiet)
+    elif result.reason == "finished":
+        console.next_step(f'nanogpt sample {result.run_dir} --prompt "..."', quiet=quiet)

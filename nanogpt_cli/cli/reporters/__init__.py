@@ -1,0 +1,24 @@
+"""Who listens to a run: the live table on a terminal, nanoGPT's plain lines in a pipe, two files always."""
+
+import sys
+
+from nanogpt_cli.cli import console
+from nanogpt_cli.cli.reporters.plain import PlainReporter
+from nanogpt_cli.cli.reporters.run_files import RunFilesReporter
+from nanogpt_cli.events import NullReporter, Reporter, Tee
+
+
+def train_reporter(*, quiet: bool) -> Reporter:
+    """The screen that suits stderr, and the run directory's own records."""
+    return Tee(RunFilesReporter(console.warn), _screen(quiet=quiet))
+
+
+def _screen(*, quiet: bool) -> Reporter:
+    if quiet:
+        return NullReporter()
+    terminal = console.stderr_console()
+    if terminal.is_terminal and not terminal.is_dumb_terminal:
+        from nanogpt_cli.cli.reporters.live import LiveReporter
+
+        return LiveReporter(terminal)
+    return PlainReporter(sys.stderr)

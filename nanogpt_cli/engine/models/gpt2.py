@@ -71,7 +71,7 @@ class CausalSelfAttention(nn.Module):
 def causal_attention(q: Tensor, k: Tensor, v: Tensor, *, dropout: float) -> Tensor:
     """softmax(q kᵀ / √head_size) v under a causal mask, each (B, H, T, head_size)."""
     if q.device.type == "cpu" and q.dtype != torch.float32:
-        # Flash attention's backward on a CPU is several times slower in bfloat16 than in float32 (torch 2.13).
+        # On a CPU its backward is several times slower in bfloat16 than in float32 (torch 2.13).
         with torch.autocast("cpu", enabled=False):
             full = (q.float(), k.float(), v.float())
             return F.scaled_dot_product_attention(*full, dropout_p=dropout, is_causal=True).to(q.dtype)

@@ -1,0 +1,230 @@
+"""The live screen of `train`: a panel of what is about to happen, a growing table, a progress bar.
+
+Evaluations and checkpoints keep their rows; of the steps only the latest are shown. Narrow terminals lose the
+least important columns first, and every frame fits the terminal's height. The whole table is printed once
+more when the run ends, so that it stays in the scrollback.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from nanogpt_cli import events
+from nanogpt_cli.cli.reporters.panels import end_panel, start_panel
+from nanogpt_cli.cli.reporters.words import duration, learning_rate, percent, rate
+
+_LATEST_STEPS = 5
+_FINAL_ROWS = 60  # a run of many evaluations is thinned to what can be read
+_REFRESH_PER_SECOND = 4
+
+
+@dataclass(frozen=True)
+class _Column:
+    key: str
+    header: str
+    width: int
+    rank: int  # the highest ranks go first when the terminal is narrow
+
+
+_COLUMNS = (
+    _Column("iter", "iter", 6, 0),
+    _Column("train", "train loss", 10, 0),
+    _Column("val", "val loss", 8, 0),
+    _Column("lr", "lr", 6, 4),
+    _Column("norm", "grad norm", 9, 7),
+    _Column("ms", "ms/iter", 8, 1),
+    _Column("tokens", "tok/s", 6, 5),
+    _Column("mfu", "MFU", 6, 2),
+    _Column("eta", "ETA", 7, 3),
+    _Column("note", "", 11, 6),
+)
+_GAP = 1
+
+
+@dataclass(frozen=True)
+class _Row:
+    cells: dict[str, str]
+    style: str = ""
+    milestone: bool = False
+
+
+class LiveReporter:
+    """Draws on `console`, which must be a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.rows: list[_Row] = []
+        self.latest: deque[_Row] = deque(maxlen=_LATEST_STEPS)
+        self.max_iters = 1
+        self.done = 0
+        self.eta_seconds: float | None = None
+        self.status = ""
+        self.started = time.monotonic()
+        self._live: Live | None = None
+
+    # --- Events
+
+    def emit(self, event: events.Event) -> None:
+        """Show the event."""
+        match event:
+            case events.RunStarted():
+                self._start(event)
+            case events.Compiling():
+                self.status = "compiling, about a minute"
+            case events.EvalStarted():
+                self.status = "evaluating"
+                self._refresh()
+            case events.StepLogged():
+                self._step(event)
+            case events.EvalDone():
+                self._eval(event)
+            case events.CheckpointSaved():
+                note = "saved, best" if event.best else "saved"
+                self._milestone(_Row({"iter": str(event.iter_num), "note": note}, "dim", True))
+            case events.Warned():
+                self.console.print(Text("warning: ", style="yellow") + Text(event.message))
+            case events.Notice():
+                self.console.print(Text(event.message))
+            case events.RunEnded():
+                self._end(event)
+
+    def close(self) -> None:
+        """Give the terminal back, also after an error."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _start(self, event: events.RunStarted) -> None:
+        self.max_iters = max(1, event.config.max_iters)
+        self.done = event.resumed_from_iter or 0
+        self.console.print(start_panel(event))
+        self._live = Live(
+            _Screen(self),
+            console=self.console,
+            refresh_per_second=_REFRESH_PER_SECOND,
+            transient=True,
+            redirect_stdout=False,
+        )
+        self._live.start()
+
+    def _step(self, event: events.StepLogged) -> None:
+        self.done = event.iter_num + 1
+        self.eta_seconds = event.eta_seconds
+        self.status = ""
+        self.latest.append(
+            _Row(
+                {
+                    "iter": str(event.iter_num),
+                    "train": f"{event.loss:.4f}",
+                    "lr": learning_rate(event.lr),
+                    "norm": "" if event.grad_norm is None else f"{event.grad_norm:.2f}",
+                    "ms": _milliseconds(event.step_ms),
+                    "tokens": rate(event.tokens_per_second),
+                    "mfu": percent(event.mfu),
+                    "eta": "" if event.eta_seconds is None else duration(event.eta_seconds),
+                }
+            )
+        )
+
+    def _eval(self, event: events.EvalDone) -> None:
+        self.status = ""
+        cells = {
+            "iter": str(event.iter_num),
+            "train": f"{event.train_loss:.4f}",
+            "val": f"{event.val_loss:.4f}",
+            "lr": learning_rate(event.lr),
+            "note": "eval, best" if event.best else "eval",
+        }
+        if self.latest:  # how fast the run was when it got there
+            cells |= {key: self.latest[-1].cells[key] for key in ("ms", "tokens", "mfu", "eta")}
+        self._milestone(_Row(cells, "bold green" if event.best else "bold", True))
+
+    def _milestone(self, row: _Row) -> None:
+        self.rows.append(row)
+        self.latest.clear()
+        self._refresh()
+
+    def _end(self, event: events.RunEnded) -> None:
+        self.close()
+        self.console.print(build_table(self._final_rows(), self.console.width))
+        self.console.print(end_panel(event))
+
+    def _refresh(self) -> None:
+        if self._live is not None:
+            self._live.refresh()
+
+    def _final_rows(self) -> list[_Row]:
+        rows = [*self.rows, *self.latest]
+        if len(rows) <= _FINAL_ROWS:
+            return rows
+        stride = -(-len(rows) // _FINAL_ROWS)
+        return [
+            row for n, row in enumerate(rows) if n % stride == 0 or n >= len(rows) - 3 or "green" in row.style
+        ]
+
+    # --- Drawing
+
+    def frame(self, width: int, height: int) -> RenderableType:
+        """The table's tail and the progress bar, in at most `height` lines of `width` columns."""
+        room = max(1, height - 5)  # two header lines, two of progress, one for the cursor
+        rows = [*self.rows, *self.latest][-room:]
+        return Group(build_table(rows, width), *self._progress(width))
+
+    def _progress(self, width: int) -> Iterable[RenderableType]:
+        elapsed = duration(time.monotonic() - self.started)
+        parts = [
+            f"{self.done}/{self.max_iters}",
+            f"{100 * self.done / self.max_iters:.0f}%",
+            f"{elapsed} elapsed",
+        ]
+        if self.eta_seconds is not None:
+            parts.append(f"{duration(self.eta_seconds)} to go")
+        if self.status:
+            parts.append(self.status)
+        yield ProgressBar(total=self.max_iters, completed=self.done, width=max(10, min(width - 2, 78)))
+        yield Text(" · ".join(parts), style="dim", no_wrap=True, overflow="ellipsis")
+
+
+class _Screen:
+    """Asks for a new frame at every refresh, at the terminal's size of that moment."""
+
+    def __init__(self, reporter: LiveReporter) -> None:
+        self.reporter = reporter
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.reporter.frame(options.max_width, console.height)
+
+
+def build_table(rows: Iterable[_Row], width: int) -> Table:
+    """The table with as many columns as fit into `width`."""
+    columns = fitting_columns(width)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold", show_edge=False)
+    for column in columns:
+        table.add_column(
+            column.header,
+            justify="left" if column.key == "note" else "right",
+            no_wrap=True,
+            min_width=column.width,
+        )
+    for row in rows:
+        table.add_row(*(row.cells.get(column.key, "") for column in columns), style=row.style)
+    return table
+
+
+def fitting_columns(width: int) -> list[_Column]:
+    """Drop the least important columns until the rest fits."""
+    columns = list(_COLUMNS)
+    while sum(column.width + _GAP for column in columns) > width and len(columns) > 3:
+        columns.remove(max(columns, key=lambda column: column.rank))
+    return columns
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

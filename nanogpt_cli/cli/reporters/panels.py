@@ -1,0 +1,75 @@
+"""The panel before a run, with every number worked out, and the one after it."""
+
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from nanogpt_cli import events
+from nanogpt_cli.cli.reporters.words import duration, ending_sentence, percent, rate
+
+
+def start_panel(event: events.RunStarted) -> Panel:
+    """What is about to be trained, on what, how, and what to expect."""
+    config = event.config
+    micro, size = config.gradient_accumulation_steps, config.batch_size
+    worked_out = (
+        f"{micro} micro-batch{'' if micro == 1 else 'es'} × {size} sequence{'' if size == 1 else 's'} × "
+        f"{config.block_size} tokens = {event.tokens_per_iter:,} per iteration"
+    )
+    if event.world_size > 1:
+        worked_out += f", over {event.world_size} processes"
+    peak = f"{rate(event.peak_flops)}FLOP/s" if event.peak_flops else "unknown"
+    lines = [
+        ("device", event.device),
+        ("dtype", f"{event.dtype}: {event.dtype_reason}"),
+        ("compile", f"{'on' if event.compile else 'off'}: {event.compile_reason}"),
+        (
+            "model",
+            f"{event.n_params / 1e6:.2f}M parameters: {config.n_layer} layers, {config.n_head} heads, "
+            f"{config.n_embd} wide",
+        ),
+        ("tokens", worked_out),
+        (
+            "dataset",
+            f"{event.dataset_dir}: {event.train_tokens:,} train + {event.val_tokens:,} val tokens "
+            f"({event.tokenizer})",
+        ),
+        ("epochs", f"{event.epochs:.3g} in {config.max_iters:,} iterations"),
+        ("first loss", f"about {event.expected_first_loss:.4f} = ln({event.vocab_size:,}), a blind guess"),
+        ("MFU peak", f"{peak}, {event.peak_source}"),
+    ]
+    if event.resumed_from_iter is not None:
+        lines.insert(0, ("resumed", f"from iteration {event.resumed_from_iter}"))
+    return Panel(_grid(lines), title=Text(event.run_dir), title_align="left", border_style="cyan")
+
+
+def end_panel(event: events.RunEnded) -> Panel:
+    """How the run ended, what it reached, where its best checkpoint lies."""
+    lines = [("run", ending_sentence(event))]
+    if event.final_val_loss is not None and event.final_train_loss is not None:
+        lines.append(
+            ("last", f"train loss {event.final_train_loss:.4f}, val loss {event.final_val_loss:.4f}")
+        )
+    if event.best_checkpoint:
+        lines.append(("best", event.best_checkpoint))
+    if event.median_ms_per_iter is not None and event.tokens_per_second is not None:
+        speed = f"{event.median_ms_per_iter:.1f} ms/iter, {rate(event.tokens_per_second)} tokens/s"
+        if event.mfu is not None:
+            speed += f", MFU {percent(event.mfu)}"
+        lines.append(("speed", f"{speed}; {duration(event.wall_seconds)} in all"))
+    healthy = event.reason in {"finished", "eval_only"}
+    return Panel(
+        _grid(lines),
+        title=Text(event.run_dir),
+        title_align="left",
+        border_style="green" if healthy else "yellow" if event.reason != "nonfinite" else "red",
+    )
+
+
+def _grid(lines: list[tuple[str, str]]) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in lines:
+        grid.add_row(name, Text(value))
+    return grid

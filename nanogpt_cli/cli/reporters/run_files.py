@@ -1,0 +1,83 @@
+"""The two records in every run directory, whatever the screen shows: metrics.jsonl and train.log.
+
+They are opened when the run starts, since only then its directory is known; what came before is kept until
+then. A resumed run goes on with both files, after metrics of iterations that it will do again are dropped.
+A full disk costs the records, never the run.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+from nanogpt_cli import events
+from nanogpt_cli.cli.reporters.jsonl import JsonLinesReporter
+from nanogpt_cli.cli.reporters.plain import PlainReporter
+from nanogpt_cli.files import write_atomic
+
+METRICS_FILE = "metrics.jsonl"
+LOG_FILE = "train.log"
+
+
+class RunFilesReporter:
+    """Writes both files; `warn` is called once if the disk does not take them."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self.warn = warn
+        self._waiting: list[events.Event] = []
+        self._streams: list[TextIO] = []
+        self._writers: list[JsonLinesReporter | PlainReporter] | None = None
+
+    def emit(self, event: events.Event) -> None:
+        """Record the event."""
+        try:
+            if self._writers is not None:
+                self._write(event)
+            else:
+                self._waiting.append(event)
+                if isinstance(event, events.RunStarted):
+                    self._open(event)
+        except OSError as error:
+            self.warn(f"metrics.jsonl and train.log cannot be written any more ({error}); training goes on")
+            self._writers = []
+
+    def close(self) -> None:
+        """Close both files."""
+        for stream in self._streams:
+            stream.close()
+
+    def _open(self, start: events.RunStarted) -> None:
+        folder = Path(start.run_dir)
+        if start.resumed_from_iter is not None:
+            drop_records_from(folder / METRICS_FILE, start.resumed_from_iter)
+        self._writers = []
+        for name, reporter in ((METRICS_FILE, JsonLinesReporter), (LOG_FILE, PlainReporter)):
+            stream = (folder / name).open("a", encoding="utf-8", newline="\n")
+            self._streams.append(stream)
+            self._writers.append(reporter(stream))
+        waiting, self._waiting = self._waiting, []
+        for event in waiting:
+            self._write(event)
+
+    def _write(self, event: events.Event) -> None:
+        for writer in self._writers or []:
+            writer.emit(event)
+
+
+def drop_records_from(path: Path, iter_num: int) -> None:
+    """Remove what a killed run recorded beyond the checkpoint at `iter_num`, and a line cut in two.
+
+    Steps from iter_num on will be done again; an evaluation at iter_num belongs to the checkpoint and stays.
+    """
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            record = json.loads(line)
+            step, event = record.get("step", -1), record.get("event")
+        except (ValueError, AttributeError):
+            continue  # the line the run was killed in
+        if step < iter_num or (step == iter_num and event in {"eval", "checkpoint"}):
+            kept.append(line)
+    write_atomic(path, "".join(line + "\n" for line in kept))

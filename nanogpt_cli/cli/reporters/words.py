@@ -1,0 +1,50 @@
+"""Numbers and endings in words, the same on every screen."""
+
+from nanogpt_cli.events import RunEnded
+
+_ENDINGS = {
+    "finished": "finished",
+    "eval_only": "evaluated",
+    "SIGINT": "interrupted and saved",
+    "SIGTERM": "terminated and saved",
+    "nonfinite": "diverged",
+}
+
+
+def duration(seconds: float) -> str:
+    """`0:07`, `12:30`, `3:25:00`, `2d 04:10:00`: never wider than a clock needs."""
+    total = max(0, round(seconds))
+    days, rest = divmod(total, 86_400)
+    hours, rest = divmod(rest, 3_600)
+    minutes, secs = divmod(rest, 60)
+    if days:
+        return f"{days}d {hours:02}:{minutes:02}:{secs:02}"
+    return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"
+
+
+def rate(number: float) -> str:
+    """`42.1k`, `989T`: three digits and a metric prefix."""
+    for prefix, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            scaled = number / size
+            return f"{scaled:.0f}{prefix}" if scaled >= 100 else f"{scaled:.1f}{prefix}"
+    return f"{number:.0f}" if number >= 100 else f"{number:.1f}"
+
+
+def learning_rate(value: float) -> str:
+    """`1.0e-3`: a rate is read by its power of ten."""
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def percent(fraction: float | None) -> str:
+    """`5.1%`, or nothing while unknown."""
+    return "" if fraction is None else f"{fraction * 100:.1f}%"
+
+
+def ending_sentence(event: RunEnded) -> str:
+    """How the run ended, in one line."""
+    text = f"{_ENDINGS[event.reason]} after {event.iters} iterations in {duration(event.wall_seconds)}"
+    if event.best_val_loss is not None:
+        text += f", best val loss {event.best_val_loss:.4f} at iteration {event.best_val_iter}"
+    return text

@@ -1,0 +1,108 @@
+"""Run directories: where a new one goes, which one is meant, and how a trained model is read back."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanogpt_cli.config.load import merge, read_file
+from nanogpt_cli.config.schema import TrainConfig
+from nanogpt_cli.data.tokenizers import Tokenizer, load_tokenizer
+from nanogpt_cli.engine.checkpoint import (
+    Checkpoint,
+    best_checkpoint,
+    build_model,
+    is_complete,
+    list_checkpoints,
+    read_checkpoint,
+)
+from nanogpt_cli.engine.device import Hardware
+from nanogpt_cli.engine.models.gpt2 import GPT2
+from nanogpt_cli.errors import NanoGPTError, UsageError
+
+OUT_ROOT = Path("out")
+CONFIG_FILE = "config.toml"
+_START = "train one first: nanogpt train --preset cpu-tiny"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedRun:
+    """A trained model with everything needed to use it."""
+
+    run_dir: Path
+    checkpoint: Checkpoint
+    config: TrainConfig
+    model: GPT2
+    tokenizer: Tokenizer
+
+
+def load_run(path: str | Path | None, *, hardware: Hardware, which: str = "best") -> LoadedRun:
+    """Read a run directory or one checkpoint folder; the newest run when `path` is None.
+
+    `which` is "best" (lowest val loss; the last one where none was evaluated) or "last".
+    """
+    target = Path(path) if path is not None else newest_run()
+    if is_complete(target):
+        run_dir, folder = target.parent.parent, target
+    else:
+        run_dir, folder = target, choose_checkpoint(target, which)
+    checkpoint = read_checkpoint(folder)
+    # Dropout is for training; a model that is read back only ever evaluates.
+    shape = dataclasses.replace(checkpoint.model, dropout=0.0)
+    model = build_model(shape, checkpoint.weights()).to(hardware.device).eval()
+    return LoadedRun(
+        run_dir=run_dir,
+        checkpoint=checkpoint,
+        config=read_run_config(run_dir),
+        model=model,
+        tokenizer=load_tokenizer(run_dir),
+    )
+
+
+def choose_checkpoint(run_dir: Path, which: str) -> Path:
+    """The best or the last checkpoint of a run; clear errors when there is none."""
+    if not run_dir.exists():
+        raise UsageError(f"there is no run {run_dir}", _known_runs())
+    checkpoints = list_checkpoints(run_dir) if run_dir.is_dir() else []
+    if not checkpoints:
+        raise NanoGPTError(f"{run_dir} holds no complete checkpoint", _known_runs(excluding=run_dir))
+    return (best_checkpoint(run_dir) if which == "best" else None) or checkpoints[-1]
+
+
+def read_run_config(run_dir: Path) -> TrainConfig:
+    """The resolved configuration a run was trained with."""
+    return merge([read_file(run_dir / CONFIG_FILE)], label=run_dir.name).config
+
+
+def all_runs(root: Path = OUT_ROOT) -> list[Path]:
+    """Runs with a complete checkpoint, newest first: those under `root`, and nanoGPT-style `./out-*`."""
+    dated = []
+    for config in [*root.glob(f"*/{CONFIG_FILE}"), *root.parent.glob(f"*/{CONFIG_FILE}")]:
+        if checkpoints := list_checkpoints(config.parent):
+            dated.append((max(path.stat().st_mtime_ns for path in checkpoints), config.parent))
+    return [path for _, path in sorted(dated, reverse=True)]
+
+
+def newest_run(root: Path = OUT_ROOT) -> Path:
+    """The run whose checkpoint was written last; raises NanoGPTError when there is none."""
+    if runs := all_runs(root):
+        return runs[0]
+    raise NanoGPTError(f"there is no trained run under {root}/", _START)
+
+
+def holds_run(path: Path) -> bool:
+    """Whether a run was started in this folder, finished or not."""
+    return (path / CONFIG_FILE).exists() or (path / "checkpoints").is_dir()
+
+
+def free_run_dir(wanted: Path) -> Path:
+    """`wanted`, or the next free `wanted-2`, `wanted-3` … if a run is there already."""
+    candidate, number = wanted, 1
+    while holds_run(candidate):
+        number += 1
+        candidate = wanted.with_name(f"{wanted.name}-{number}")
+    return candidate
+
+
+def _known_runs(excluding: Path | None = None) -> str:
+    known = [str(path) for path in all_runs() if path != excluding]
+    return f"name one of: {', '.join(known[:5])}" if known else _START

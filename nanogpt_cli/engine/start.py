@@ -1,0 +1,145 @@
+"""Where a run starts: fresh weights, a Hugging Face GPT-2, or the newest intact checkpoint of a run."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from nanogpt_cli.config.load import LoadedConfig
+from nanogpt_cli.config.schema import TrainConfig
+from nanogpt_cli.data.dataset import Dataset
+from nanogpt_cli.engine.checkpoint import (
+    Checkpoint,
+    TrainState,
+    build_model,
+    list_checkpoints,
+    read_checkpoint,
+)
+from nanogpt_cli.engine.interop.hf import load_gpt2
+from nanogpt_cli.engine.models.gpt2 import GPT2, GPT2Config
+from nanogpt_cli.errors import NanoGPTError, UsageError
+from nanogpt_cli.events import Reporter, Warned
+
+# GPT-2's 50,257 tokens rounded up to a multiple of 64, which matrix products like (nanoGPT, train.py).
+GPT2_PADDED_VOCAB_SIZE = 50304
+_PAD_MULTIPLE = 64
+_PAD_FROM = 1024  # smaller vocabularies (characters, bytes) gain nothing from padding
+_ARCHITECTURE = ("n_layer", "n_head", "n_embd", "block_size", "bias")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a run begins with."""
+
+    model: GPT2
+    state: TrainState
+    checkpoint: Checkpoint | None = None
+
+
+def starting_point(
+    loaded: LoadedConfig, dataset: Dataset, run_dir: Path, *, resume: bool, reporter: Reporter
+) -> tuple[Start, LoadedConfig]:
+    """The model and state to begin with, and the configuration with what given weights decide."""
+    if resume:
+        return _resume(loaded.config, dataset, run_dir, reporter), loaded
+    torch.manual_seed(loaded.config.seed)
+    if loaded.config.init_from == "scratch":
+        return _scratch(loaded.config, dataset), loaded
+    return _pretrained(loaded, dataset)
+
+
+def _scratch(config: TrainConfig, dataset: Dataset) -> Start:
+    shape = GPT2Config(
+        vocab_size=padded_vocab_size(dataset),
+        block_size=config.block_size,
+        n_layer=config.n_layer,
+        n_head=config.n_head,
+        n_embd=config.n_embd,
+        dropout=config.dropout,
+        bias=config.bias,
+    )
+    return Start(model=GPT2(shape), state=TrainState())
+
+
+def _pretrained(loaded: LoadedConfig, dataset: Dataset) -> tuple[Start, LoadedConfig]:
+    """A Hugging Face GPT-2, its context cropped to block_size; its shape overrules the settings."""
+    config = loaded.config
+    shape, weights = load_gpt2(config.init_from, dropout=config.dropout)
+    _check_vocabulary(dataset, shape, config.init_from)
+    if config.block_size > shape.block_size:
+        raise UsageError(
+            f"block_size = {config.block_size} is more than the {shape.block_size} positions of "
+            f"{config.init_from}",
+            f"use --block-size {shape.block_size} or smaller",
+        )
+    weights["transformer.wpe.weight"] = weights["transformer.wpe.weight"][: config.block_size].clone()
+    shape = dataclasses.replace(shape, block_size=config.block_size)
+    origin = f"init_from {config.init_from}"
+    loaded = loaded.replace(
+        origin, n_layer=shape.n_layer, n_head=shape.n_head, n_embd=shape.n_embd, bias=shape.bias
+    )
+    return Start(model=build_model(shape, weights), state=TrainState()), loaded
+
+
+def _resume(config: TrainConfig, dataset: Dataset, run_dir: Path, reporter: Reporter) -> Start:
+    checkpoint = _newest_intact(run_dir, reporter)
+    saved = checkpoint.dataset
+    if saved["fingerprint"] != dataset.fingerprint:
+        raise NanoGPTError(
+            f"the dataset {dataset.path} has changed since {checkpoint.path.name} was saved: "
+            "other tokens would continue another run",
+            f"prepare the old text again, or start a new run: nanogpt train --dataset {dataset.name}",
+        )
+    changed = [name for name in _ARCHITECTURE if getattr(config, name) != getattr(checkpoint.model, name)]
+    if changed:
+        pairs = ", ".join(f"{n} {getattr(checkpoint.model, n)} → {getattr(config, n)}" for n in changed)
+        raise UsageError(
+            f"the architecture cannot change on resume: {pairs}",
+            f"leave {', '.join('--' + n.replace('_', '-') for n in changed)} out, or start a new run",
+        )
+    if checkpoint.state.iter_num > config.max_iters:
+        raise UsageError(
+            f"{checkpoint.path.name} is beyond max_iters = {config.max_iters}",
+            f"nanogpt train --resume --out-dir {run_dir} --max-iters {checkpoint.state.iter_num + 1000}",
+        )
+    shape = dataclasses.replace(checkpoint.model, dropout=config.dropout)
+    model = build_model(shape, checkpoint.weights())
+    return Start(model=model, state=checkpoint.state, checkpoint=checkpoint)
+
+
+def _newest_intact(run_dir: Path, reporter: Reporter) -> Checkpoint:
+    """The newest checkpoint whose files are what was saved; damaged ones are named and passed over."""
+    for path in reversed(list_checkpoints(run_dir)):
+        try:
+            return read_checkpoint(path)
+        except NanoGPTError as error:
+            reporter.emit(Warned(message=f"{error.message}; going back to the checkpoint before it"))
+    raise NanoGPTError(
+        f"{run_dir} holds no complete checkpoint to resume from",
+        f"start it anew: nanogpt train --out-dir {run_dir} --overwrite",
+    )
+
+
+def padded_vocab_size(dataset: Dataset) -> int:
+    """Rows of the embedding for a dataset: a BPE vocabulary is rounded up to a multiple of 64."""
+    if dataset.vocab_size is None:
+        return GPT2_PADDED_VOCAB_SIZE
+    if dataset.vocab_size < _PAD_FROM:
+        return dataset.vocab_size
+    return math.ceil(dataset.vocab_size / _PAD_MULTIPLE) * _PAD_MULTIPLE
+
+
+def _check_vocabulary(dataset: Dataset, shape: GPT2Config, name: str) -> None:
+    if dataset.tokenizer_name != "gpt2":
+        raise UsageError(
+            f"{name} speaks GPT-2's tokens, but dataset {dataset.name} was prepared with the tokenizer "
+            f"{dataset.tokenizer_name}",
+            "prepare the text again: nanogpt prepare SOURCE --tokenizer gpt2 --overwrite",
+        )
+    if dataset.vocab_size is not None and dataset.vocab_size > shape.vocab_size:
+        raise UsageError(
+            f"dataset {dataset.name} has {dataset.vocab_size:,} token ids, {name} only {shape.vocab_size:,}",
+            "use a GPT-2 with the full vocabulary: --init-from gpt2",
+        )

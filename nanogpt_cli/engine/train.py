@@ -1,0 +1,194 @@
+"""From a configuration and a dataset to a trained run directory: builds the objects, then lets `Trainer` run.
+
+Everything the user can have got wrong is found before the run directory is made.
+"""
+
+import dataclasses
+import platform
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import cast
+
+import numpy
+import torch
+from torch import nn
+
+from nanogpt_cli import __version__
+from nanogpt_cli.config.load import LoadedConfig, dump_toml
+from nanogpt_cli.config.schema import TrainConfig
+from nanogpt_cli.data import batches as batch_sources
+from nanogpt_cli.data.batches import Batches, check_length
+from nanogpt_cli.data.dataset import Dataset
+from nanogpt_cli.data.tokenizers import save_tokenizer
+from nanogpt_cli.engine import flops
+from nanogpt_cli.engine.device import Hardware, choose_hardware
+from nanogpt_cli.engine.distributed import from_environment, micro_batches_per_rank, process_group
+from nanogpt_cli.engine.interrupts import stop_on_signals
+from nanogpt_cli.engine.models.gpt2 import GPT2
+from nanogpt_cli.engine.optim import build_adamw
+from nanogpt_cli.engine.runs import CONFIG_FILE
+from nanogpt_cli.engine.start import starting_point
+from nanogpt_cli.engine.summary import run_ended, run_started
+from nanogpt_cli.engine.trainer import TrainBatches, Trainer
+from nanogpt_cli.errors import DivergedError, NanoGPTError
+from nanogpt_cli.events import Compiling, NullReporter, Reporter, RunEnded, Warned
+from nanogpt_cli.files import write_atomic, write_json
+
+
+def train(
+    loaded: LoadedConfig,
+    dataset: Dataset,
+    run_dir: Path,
+    *,
+    reporter: Reporter | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> RunEnded:
+    """Train in `run_dir` and return the summary, whose `reason` tells how the run ended.
+
+    With `resume` the newest intact checkpoint of `run_dir` is continued. With `overwrite` an earlier run
+    there is removed once everything else is in order. Raises NanoGPTError for what the user can
+    put right, DivergedError when the loss stops being finite.
+    """
+    dist = from_environment()
+    reporter = reporter if reporter is not None and dist.is_main else NullReporter()
+    started = time.perf_counter()
+    hardware = choose_hardware(loaded.config, local_rank=dist.local_rank)
+    micro_batches_per_rank(loaded.config.gradient_accumulation_steps, dist.world_size)
+    with process_group(dist, loaded.config.backend, hardware.device), stop_on_signals() as stop:
+        start, loaded = starting_point(loaded, dataset, run_dir, resume=resume, reporter=reporter)
+        config = loaded.config
+        for split in ("train", "val"):
+            check_length(split, dataset.splits[split].tokens, config.block_size)
+        model = start.model.to(hardware.device)
+        optimizer = build_adamw(model, config, hardware.device)
+        if start.checkpoint is not None:
+            start.checkpoint.restore_optimizer(model, optimizer)
+        peak, peak_source = flops.peak_flops(hardware)
+        if dist.is_main:
+            _open_run_dir(run_dir, loaded, dataset, hardware, overwrite and not resume)
+        dist.barrier()
+        trainer = Trainer(
+            config=config,
+            model=model,
+            raw_model=model,
+            optimizer=optimizer,
+            batches=_batches(dataset, config),
+            state=start.state,
+            hardware=hardware,
+            dist=dist,
+            reporter=reporter,
+            run_dir=run_dir,
+            dataset=_identity(dataset),
+            flops_per_token=flops.model_flops_per_token(model),
+            peak_flops=peak * dist.world_size,
+            stop=stop,
+        )
+        reporter.emit(run_started(trainer, dataset, peak_source=peak_source, resumed=resume))
+        trainer.model = dist.wrap(_compiled(model, config, hardware, reporter), hardware.device)
+
+        def summary(reason: str) -> RunEnded:
+            seconds = time.perf_counter() - started
+            event = run_ended(trainer, reason, peak_source=peak_source, wall_seconds=seconds)
+            reporter.emit(event)
+            return event
+
+        try:
+            return summary(trainer.run())
+        except DivergedError:
+            summary("nonfinite")
+            raise
+        except torch.OutOfMemoryError as error:
+            raise _out_of_memory(config, hardware) from error
+
+
+# --- What a run is built of
+
+
+def _batches(dataset: Dataset, config: TrainConfig) -> TrainBatches:
+    def source(split: str, stream: int) -> Batches:
+        return Batches(
+            tokens=dataset.tokens(split), block_size=config.block_size, seed=config.seed, stream=stream
+        )
+
+    return TrainBatches(
+        train=source("train", batch_sources.TRAIN_STREAM),
+        eval_train=source("train", batch_sources.EVAL_TRAIN_STREAM),
+        eval_val=source("val", batch_sources.EVAL_VAL_STREAM),
+    )
+
+
+def _compiled(model: GPT2, config: TrainConfig, hardware: Hardware, reporter: Reporter) -> nn.Module:
+    """The compiled model, tried on one batch; the model itself when torch.compile does not work here."""
+    if not hardware.compile:
+        return model
+    reporter.emit(Compiling())
+    compiled = cast("nn.Module", torch.compile(model))
+    idx = torch.zeros(config.batch_size, config.block_size, dtype=torch.int64, device=hardware.device)
+    try:
+        with hardware.autocast():
+            _, loss = compiled(idx, idx)
+        loss.backward()
+    except Exception as error:  # whatever a compiler can raise: missing g++, Triton, unsupported Python …
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reporter.emit(Warned(message=f"torch.compile failed ({reason.strip()[:160]}); going on without it"))
+        return model
+    finally:
+        model.zero_grad(set_to_none=True)
+    return compiled
+
+
+def _open_run_dir(
+    run_dir: Path, loaded: LoadedConfig, dataset: Dataset, hardware: Hardware, overwrite: bool
+) -> None:
+    if overwrite:
+        shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+        for name in ("metrics.jsonl", "train.log"):
+            (run_dir / name).unlink(missing_ok=True)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    resolved = dataclasses.replace(
+        loaded.config, out_dir=run_dir.as_posix(), dataset=dataset.path.as_posix(), init_from="scratch"
+    )
+    header = (
+        f"The resolved configuration of this run (started with init_from = {loaded.config.init_from}).\n"
+        f"Go on with it: nanogpt train --resume --out-dir {run_dir.as_posix()}"
+    )
+    write_atomic(run_dir / CONFIG_FILE, dump_toml(resolved, header=header))
+    write_json(run_dir / "env.json", _environment(hardware))
+    if dataset.tokenizer is not None:
+        save_tokenizer(dataset.tokenizer, run_dir)
+
+
+def _environment(hardware: Hardware) -> dict[str, object]:
+    return {
+        "nanogpt": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "platform": platform.platform(),
+        "device": hardware.description,
+        "dtype": hardware.dtype_name,
+        "threads": torch.get_num_threads(),
+        "command_line": sys.argv,
+    }
+
+
+def _identity(dataset: Dataset) -> dict[str, str]:
+    return {
+        "name": dataset.name,
+        "path": dataset.path.as_posix(),
+        "tokenizer": dataset.tokenizer_name,
+        "fingerprint": dataset.fingerprint,
+    }
+
+
+def _out_of_memory(config: TrainConfig, hardware: Hardware) -> NanoGPTError:
+    half = max(1, config.batch_size // 2)
+    steps = config.gradient_accumulation_steps * config.batch_size // half
+    return NanoGPTError(
+        f"{hardware.device} ran out of memory with batch_size = {config.batch_size} and "
+        f"block_size = {config.block_size}",
+        f"the same training in smaller pieces: --batch-size {half} --gradient-accumulation-steps {steps}",
+    )

@@ -5,6 +5,7 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 
@@ -64,6 +65,16 @@ def choose_hardware(config: TrainConfig, *, local_rank: int | None = None) -> Ha
         compile=compiled,
         compile_reason=compile_reason,
     )
+
+
+def choose_inference_hardware(device: str, dtype: str) -> Hardware:
+    """Where to evaluate and sample: nothing is compiled, and a CPU keeps float32 unless told otherwise.
+
+    One token at a time is bound by reading the weights; casting them to bfloat16 on the fly only adds to it.
+    """
+    on_cpu = resolve_device(device).type == "cpu"
+    chosen = "float32" if dtype == "auto" and on_cpu else dtype
+    return choose_hardware(TrainConfig(device=device, dtype=cast("Any", chosen), compile=False))
 
 
 def resolve_device(name: str, *, local_rank: int | None = None) -> torch.device:

@@ -1,5 +1,128 @@
-"""`nanogpt eval`."""
+"""`nanogpt eval`: the exact loss of one or several runs over a whole split."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from nanogpt_cli.cli import console
+from nanogpt_cli.cli.options import DeviceOption, DtypeOption, JsonOption, QuietOption
+from nanogpt_cli.errors import NanoGPTError
+
+if TYPE_CHECKING:
+    from nanogpt_cli.data.dataset import Dataset
+    from nanogpt_cli.engine.runs import LoadedRun
 
 
-def eval_command() -> None:
-    """To be written."""
+def eval_command(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="RUN", help="Run or checkpoint folders, side by side; the newest run if left out."
+        ),
+    ] = None,
+    split: Annotated[Literal["val", "train"], typer.Option("--split", help="Which split.")] = "val",
+    dataset: Annotated[
+        str,
+        typer.Option("--dataset", help="Another dataset with the same tokenizer; the run's own if left out."),
+    ] = "",
+    checkpoint: Annotated[
+        Literal["best", "last"], typer.Option("--checkpoint", help="Lowest val loss, or the last saved.")
+    ] = "best",
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Windows computed at once.")] = 32,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure loss, perplexity and bits per byte over every token of a split."""
+    from nanogpt_cli.engine.device import choose_inference_hardware
+    from nanogpt_cli.engine.evaluate import evaluate
+    from nanogpt_cli.engine.runs import load_run
+
+    hardware = choose_inference_hardware(device, dtype)
+    results: list[dict[str, Any]] = []
+    paths: list[Path | None] = [*runs] if runs else [None]
+    for path in paths:
+        loaded = load_run(path, hardware=hardware, which=checkpoint)
+        data = _dataset(loaded, dataset)
+        if data.splits[split].tokens < 2:
+            raise NanoGPTError(
+                f"the {split} split of {data.path} has no token to predict", "prepare a longer text"
+            )
+        console.note(f"evaluating {loaded.checkpoint.path} on {data.path} ({split})", quiet=quiet or json)
+        measured = evaluate(
+            loaded.model,
+            data.tokens(split),
+            hardware=hardware,
+            batch_size=batch_size,
+            token_bytes=loaded.tokenizer.token_bytes(),
+        )
+        results.append(
+            {
+                "schema_version": 1,
+                "checkpoint": str(loaded.checkpoint.path),
+                "dataset": str(data.path),
+                "split": split,
+                **dataclasses.asdict(measured),
+                "ppl": measured.ppl,
+            }
+        )
+    if json:
+        console.print_json(results if len(results) > 1 else results[0])
+        return
+    _render(results)
+    console.next_step(f'nanogpt sample {results[0]["checkpoint"]} --prompt "..."', quiet=quiet)
+
+
+def _dataset(loaded: "LoadedRun", name: str) -> "Dataset":
+    """The dataset to measure on: it must speak the run's tokens, and the run's own must not have changed."""
+    from nanogpt_cli.data.dataset import open_dataset
+    from nanogpt_cli.data.tokenizers import tokenizer_hash
+
+    data = open_dataset(name or loaded.config.dataset)
+    if data.tokenizer is None or tokenizer_hash(data.tokenizer) != tokenizer_hash(loaded.tokenizer):
+        raise NanoGPTError(
+            f"{data.path} has another tokenizer ({data.tokenizer_name}) than {loaded.run_dir} "
+            f"({loaded.tokenizer.name}): the same ids mean other text",
+            "name a dataset prepared with the run's tokenizer: nanogpt eval --dataset NAME",
+        )
+    if not name and data.fingerprint != loaded.checkpoint.dataset["fingerprint"]:
+        raise NanoGPTError(
+            f"the dataset {data.path} has changed since {loaded.checkpoint.path} was saved",
+            f"to measure on the new text all the same: nanogpt eval {loaded.run_dir} --dataset {data.path}",
+        )
+    return data
+
+
+def _render(results: list[dict[str, Any]]) -> None:
+    """A table on a terminal; in a pipe one `name value` line each, which awk and people can read."""
+    from rich.console import Console
+    from rich.table import Table
+
+    stdout = Console(highlight=False, markup=False)
+    if not stdout.is_terminal:
+        for result in results:
+            bits = result["bits_per_byte"]
+            stdout.print(
+                f"{result['checkpoint']}: {result['split']} loss {result['loss']:.4f}, "
+                f"ppl {result['ppl']:.3f}, bits per byte {'unknown' if bits is None else format(bits, '.4f')}, "
+                f"{result['tokens']} tokens",
+                soft_wrap=True,
+            )
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("checkpoint", overflow="fold")
+    for name in ("loss", "ppl", "bits/byte", "tokens"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for result in results:
+        bits = result["bits_per_byte"]
+        table.add_row(
+            result["checkpoint"],
+            f"{result['loss']:.4f}",
+            f"{result['ppl']:.3f}",
+            "" if bits is None else f"{bits:.4f}",
+            f"{result['tokens']:,}",
+        )
+    stdout.print(table)

@@ -1,5 +1,159 @@
-"""`nanogpt sample`."""
+"""`nanogpt sample`: text from a trained run, printed as it is made."""
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from nanogpt_cli.cli import console
+from nanogpt_cli.cli.options import DeviceOption, DtypeOption, JsonOption, QuietOption
+from nanogpt_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nanogpt_cli.data.tokenizers import Tokenizer
+    from nanogpt_cli.engine.device import Hardware
+    from nanogpt_cli.engine.models.gpt2 import GPT2
+
+_SEPARATOR = "---------------"  # nanoGPT's, between samples
 
 
-def sample_command() -> None:
-    """To be written."""
+def sample_command(
+    run: Annotated[
+        Path | None,
+        typer.Argument(metavar="RUN", help="Run or checkpoint folder; the newest run if left out."),
+    ] = None,
+    prompt: Annotated[
+        str,
+        typer.Option(
+            "--prompt", "-p", "--start", help="Text to go on from; FILE:path reads a file, - stdin."
+        ),
+    ] = "\n",
+    num_samples: Annotated[int, typer.Option("--num-samples", "-n", min=1, help="How many texts.")] = 1,
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Tokens per text.")] = 500,
+    temperature: Annotated[
+        float, typer.Option("--temperature", min=0.0, help="0 takes the likeliest; above 1 is wilder.")
+    ] = 0.8,
+    top_k: Annotated[
+        int, typer.Option("--top-k", min=0, help="Draw among the k likeliest; 0: among all.")
+    ] = 200,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same text.")] = 1337,
+    checkpoint: Annotated[
+        Literal["best", "last"], typer.Option("--checkpoint", help="Lowest val loss, or the last saved.")
+    ] = "best",
+    init_from: Annotated[
+        str, typer.Option("--init-from", help="resume (a run), or gpt2, gpt2-medium …: no run is needed.")
+    ] = "resume",
+    out_dir: Annotated[
+        Path | None, typer.Option("--out-dir", help="The same as RUN, as nanoGPT says it.")
+    ] = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write text with a trained model."""
+    text = _read_prompt(prompt)
+
+    from nanogpt_cli.engine.device import choose_inference_hardware
+    from nanogpt_cli.engine.generate import generate, stream_text
+
+    hardware = choose_inference_hardware(device, dtype)
+    model, tokenizer, vocab_size, where = _load(run or out_dir, init_from, checkpoint, hardware)
+    if not json:
+        console.note(f"sampling from {where}", quiet=quiet)
+    prompt_ids = tokenizer.encode(text)
+    samples: list[str] = []
+    n_tokens, seconds = 0, 0.0
+    for number in range(num_samples):
+        ids: list[int] = []
+
+        def counted(source: "Iterator[int]", ids: list[int] = ids) -> "Iterator[int]":
+            for token in source:
+                ids.append(token)
+                yield token
+
+        start = time.perf_counter()
+        tokens = generate(
+            model,
+            prompt_ids,
+            max_new_tokens=max_new_tokens,
+            hardware=hardware,
+            vocab_size=vocab_size,
+            temperature=temperature,
+            top_k=top_k or None,
+            seed=seed + number,
+            stop_token=tokenizer.end_of_text,
+        )
+        pieces = [text]
+        if not json:
+            _write(text)
+        for piece in stream_text(counted(tokens), tokenizer):
+            pieces.append(piece)
+            if not json:
+                _write(piece)
+        seconds += time.perf_counter() - start
+        n_tokens += len(ids)
+        samples.append("".join(pieces))
+        if not json:
+            _write(f"\n{_SEPARATOR}\n" if num_samples > 1 else "\n")
+    rate = n_tokens / seconds if seconds else 0.0
+    if json:
+        document = {"schema_version": 1, "prompt": text, "samples": samples, "tokens_per_second": rate}
+        console.print_json(document)
+        return
+    console.note(f"{n_tokens} tokens in {seconds:.1f} s, {rate:.0f} tokens/s", quiet=quiet)
+    console.next_step("nanogpt explain-log" if init_from == "resume" else "nanogpt train --help", quiet=quiet)
+
+
+def _load(
+    run: Path | None, init_from: str, checkpoint: str, hardware: "Hardware"
+) -> "tuple[GPT2, Tokenizer, int, str]":
+    """The model, its tokenizer, how many ids may be drawn, and where it is from."""
+    if init_from == "resume":
+        from nanogpt_cli.engine.runs import load_run
+
+        loaded = load_run(run, hardware=hardware, which=checkpoint)
+        where = str(loaded.checkpoint.path)
+        return loaded.model, loaded.tokenizer, loaded.tokenizer.vocab_size, where
+    from nanogpt_cli.data.tokenizers import build_tokenizer
+    from nanogpt_cli.engine.checkpoint import build_model
+    from nanogpt_cli.engine.interop.hf import load_gpt2
+
+    shape, weights = load_gpt2(init_from)
+    tokenizer = build_tokenizer("gpt2")
+    model = build_model(shape, weights).to(hardware.device)
+    return model, tokenizer, min(tokenizer.vocab_size, shape.vocab_size), init_from
+
+
+def _read_prompt(prompt: str) -> str:
+    """The prompt's text: as given, from a file (nanoGPT's `FILE:path`), or from stdin (`-`)."""
+    if prompt == "-":
+        text = sys.stdin.read()
+    elif prompt.startswith("FILE:"):
+        path = Path(prompt.removeprefix("FILE:"))
+        if not path.is_file():
+            raise UsageError(
+                f"there is no prompt file {path}", 'nanogpt sample --prompt "FILE:path/to/file.txt"'
+            )
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                f"{path} is not UTF-8 text (byte {error.start})", "name a text file, or type the prompt"
+            ) from None
+    else:
+        text = prompt
+    if not text:
+        raise UsageError("the prompt is empty: a model needs something to go on from", 'use --prompt "\\n"')
+    return text
+
+
+def _write(text: str) -> None:
+    """To stdout at once; a terminal that cannot show a character gets a replacement, not a traceback."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+    sys.stdout.flush()

@@ -7,6 +7,7 @@ execution (`'ft-' + str(time.time())`) is left at what the lower layers say.
 
 import ast
 import operator
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,7 +22,7 @@ _OPERATORS: Final[dict[type[ast.operator], Callable[[Any, Any], Any]]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
 }
-# A file of one line must not stop the program: neither 9**9**9, nor 'a' * 10**12, nor twenty times `n = n * n`.
+# A short file must not stop the program: neither 9**9**9, nor 'a' * 10**12, nor sixty times `n = n * n`.
 _MAX_BITS = 4096  # of an integer: more than any setting needs, and short enough to be printed in an error
 _MAX_TEXT = 10_000
 
@@ -37,32 +38,40 @@ class ParsedConfig:
 
 def read_nanogpt_py(source: str, path: str) -> ParsedConfig:
     """Parse a nanoGPT configuration; raises UsageError where it is not Python at all."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        reason = error.msg if isinstance(error, SyntaxError) else str(error) or "nested too deeply"
-        raise UsageError(
-            f"{path}{line}: not valid Python: {reason}",
-            "write one setting a line, as in: block_size = 64",
-        ) from None
+    tree = _parse(source, path)
     parsed = ParsedConfig()
-    warnings = []
+    notes = []
     for node in tree.body:
         if isinstance(node, ast.Import | ast.ImportFrom) or _is_docstring(node):
             continue  # nothing is executed, so an import has no effect to warn of
         target = _target(node)
         if target is None:
-            warnings.append(f"{path}:{node.lineno}: not an assignment, ignored (the file is not executed)")
+            notes.append(f"{path}:{node.lineno}: not an assignment, ignored (the file is not executed)")
             continue
         name, expression = target
         try:
             parsed.values[name] = _value(expression, parsed.values)
             parsed.lines[name] = node.lineno
         except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
-            warnings.append(f"{path}:{node.lineno}: {name} ignored: {error} (the file is not executed)")
-    parsed.warnings = tuple(warnings)
+            notes.append(f"{path}:{node.lineno}: {name} ignored: {error} (the file is not executed)")
+    parsed.warnings = tuple(notes)
     return parsed
+
+
+def _parse(source: str, path: str) -> ast.Module:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a '\\d' in a text is the file's business, not ours
+            return ast.parse(source)
+    except SyntaxError as error:
+        line, reason = f":{error.lineno}" if error.lineno else "", error.msg
+    except (RecursionError, MemoryError):
+        line, reason = "", "nested too deeply"
+    except ValueError as error:  # a null byte
+        line, reason = "", str(error)
+    raise UsageError(
+        f"{path}{line}: not valid Python: {reason}", "write one setting a line, as in: block_size = 64"
+    )
 
 
 def _target(node: ast.stmt) -> tuple[str, ast.expr] | None:

@@ -105,9 +105,10 @@ def _render(results: list[dict[str, Any]]) -> None:
     if not stdout.is_terminal:
         for result in results:
             bits = result["bits_per_byte"]
+            known = "unknown" if bits is None else f"{bits:.4f}"
             stdout.print(
                 f"{result['checkpoint']}: {result['split']} loss {result['loss']:.4f}, "
-                f"ppl {result['ppl']:.3f}, bits per byte {'unknown' if bits is None else format(bits, '.4f')}, "
+                f"ppl {result['ppl']:.3f}, bits per byte {known}, "
                 f"{result['tokens']} tokens",
                 soft_wrap=True,
             )

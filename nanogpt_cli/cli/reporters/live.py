@@ -175,9 +175,9 @@ class LiveReporter:
         """The table's tail and the progress bar, in at most `height` lines of `width` columns."""
         room = max(1, height - 5)  # two header lines, two of progress, one for the cursor
         rows = [*self.rows, *self.latest][-room:]
-        return Group(build_table(rows, width), *self._progress(width))
+        return Group(build_table(rows, width), self._progress(width))
 
-    def _progress(self, width: int) -> Iterable[RenderableType]:
+    def _progress(self, width: int) -> RenderableType:
         elapsed = duration(time.monotonic() - self.started)
         parts = [
             f"{self.done}/{self.max_iters}",
@@ -188,8 +188,11 @@ class LiveReporter:
             parts.append(f"{duration(self.eta_seconds)} to go")
         if self.status:
             parts.append(self.status)
-        yield ProgressBar(total=self.max_iters, completed=self.done, width=max(10, min(width - 2, 78)))
-        yield Text(" · ".join(parts), style="dim", no_wrap=True, overflow="ellipsis")
+        grid = Table.grid()  # a bar alone does not end its line
+        bar_width = max(10, min(width - 2, 78))
+        grid.add_row(ProgressBar(total=self.max_iters, completed=self.done, width=bar_width))
+        grid.add_row(Text(" · ".join(parts), style="dim", no_wrap=True, overflow="ellipsis"))
+        return grid
 
 
 class _Screen:

@@ -61,6 +61,9 @@ class TrainConfig:
     gradient_accumulation_steps: int = _setting(
         40, "Data", "micro-batches per iteration over all processes", low=1
     )
+    data_order: Literal["random", "shuffle"] = _setting(
+        "random", "Data", "random windows, as nanoGPT; shuffle: every window once per epoch"
+    )
     # --- Model
     n_layer: int = _setting(12, "Model", "transformer blocks", low=1)
     n_head: int = _setting(12, "Model", "attention heads; must divide n_embd", low=1)
@@ -132,8 +135,8 @@ class Setting:
     @property
     def metavar(self) -> str:
         """What `--help` shows for the value."""
-        if self.kind is not bool and self.choices:
-            return "|".join(self.choices)
+        if self.choices:
+            return "|".join(("True", "False") * (self.kind is bool) + self.choices)
         return {bool: "", int: "INT", float: "FLOAT", str: "TEXT"}[self.kind]
 
     def expects(self) -> str:

@@ -1,11 +1,13 @@
 """Counter-based batches: the global batch of iteration i depends on (seed, stream, i) alone.
 
 So resuming replays nothing and skips nothing, and the number of processes changes no data: each rank takes
-its rows of the same global batch. Windows are drawn with replacement, uniformly over the split, as nanoGPT.
+its rows of the same global batch. Philox (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3")
+turns key and counter into numbers without any state to carry along.
 """
 
+import functools
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -19,31 +21,65 @@ EVAL_VAL_STREAM: Final = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Batches:
-    """Random windows of one split. `tokens` is a 1-D array of ids, usually a memory map."""
+    """Windows of one split. `tokens` is a 1-D array of ids, usually a memory map.
+
+    order "random" draws windows with replacement, uniformly over the split, as nanoGPT: after one epoch's
+    worth of tokens 1/e = 37 % of the text is still unseen. "shuffle" sees every window once per epoch, in a
+    new order and at a new offset each time.
+    """
 
     tokens: np.ndarray
     block_size: int
     seed: int
     stream: int
+    order: Literal["random", "shuffle"] = "random"
 
     def starts(self, index: int, size: int) -> np.ndarray:
-        """First positions of the `size` windows of batch `index`, (size,) int64.
-
-        Philox (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") turns key and counter into
-        numbers without any state to carry along.
-        """
-        generator = np.random.Generator(
-            np.random.Philox(
-                key=np.array([self.seed, self.stream], dtype=np.uint64), counter=[0, 0, 0, index]
+        """First positions of the `size` windows of batch `index`, (size,) int64."""
+        if self.order == "random":
+            generator = _generator(self.seed, self.stream, index)
+            return generator.integers(0, len(self.tokens) - self.block_size, size=size)
+        n_windows = self._windows_per_epoch
+        drawn = np.arange(index * size, (index + 1) * size)  # windows are numbered through all epochs
+        epochs, positions = np.divmod(drawn, n_windows)
+        starts = np.empty(size, dtype=np.int64)
+        for epoch in np.unique(epochs):
+            offset, permutation = _epoch_order(
+                self.seed, self.stream, int(epoch), n_windows, self._spare_tokens + 1
             )
-        )
-        return generator.integers(0, len(self.tokens) - self.block_size, size=size)
+            chosen = epochs == epoch
+            starts[chosen] = offset + permutation[positions[chosen]] * self.block_size
+        return starts
 
     def batch(self, index: int, size: int, rows: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and targets of batch `index`, each (rows, block_size) int64; targets are one token ahead."""
         starts = self.starts(index, size)[rows]
         windows = self.tokens[starts[:, None] + np.arange(self.block_size + 1)].astype(np.int64)
         return windows[:, :-1], windows[:, 1:]
+
+    @property
+    def _windows_per_epoch(self) -> int:
+        """Windows side by side, one fewer than fit where that leaves no token to shift them by."""
+        return max(1, (len(self.tokens) - 1) // self.block_size - 1)
+
+    @property
+    def _spare_tokens(self) -> int:
+        """By how much the windows of an epoch can be shifted, so that their borders differ each time."""
+        return min(self.block_size - 1, len(self.tokens) - 1 - self._windows_per_epoch * self.block_size)
+
+
+def _generator(seed: int, stream: int, counter: int) -> np.random.Generator:
+    key = np.array([seed, stream], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, counter]))
+
+
+@functools.lru_cache(maxsize=4)  # an epoch and the next, for two sources
+def _epoch_order(
+    seed: int, stream: int, epoch: int, n_windows: int, n_offsets: int
+) -> tuple[int, np.ndarray]:
+    """Where the epoch's windows begin, and their order, (n_windows,) int64."""
+    generator = _generator(seed, stream, epoch)
+    return int(generator.integers(0, n_offsets)), generator.permutation(n_windows)
 
 
 def check_length(split: str, n_tokens: int, block_size: int) -> None:

@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import numpy
 import torch
@@ -108,13 +108,14 @@ def train(
 
 
 def _batches(dataset: Dataset, config: TrainConfig) -> TrainBatches:
-    def source(split: str, stream: int) -> Batches:
+    def source(split: str, stream: int, order: Literal["random", "shuffle"] = "random") -> Batches:
+        tokens = dataset.tokens(split)
         return Batches(
-            tokens=dataset.tokens(split), block_size=config.block_size, seed=config.seed, stream=stream
+            tokens=tokens, block_size=config.block_size, seed=config.seed, stream=stream, order=order
         )
 
     return TrainBatches(
-        train=source("train", batch_sources.TRAIN_STREAM),
+        train=source("train", batch_sources.TRAIN_STREAM, config.data_order),
         eval_train=source("train", batch_sources.EVAL_TRAIN_STREAM),
         eval_val=source("val", batch_sources.EVAL_VAL_STREAM),
     )

@@ -1,7 +1,7 @@
 """Options that every command shares, and the command class that accepts nanoGPT's spelling of flags.
 
-`--block_size=64` means `--block-size=64`; `--compile=False` means `--no-compile`. Both are rewritten before
-parsing, so one declaration serves every spelling.
+`--block_size=64` means `--block-size=64`; `--compile` means `--compile=True` and `--no-compile` its opposite.
+All are rewritten before parsing, so one declaration serves every spelling.
 """
 
 import inspect
@@ -22,6 +22,8 @@ DtypeOption = Annotated[
 
 _TRUE = {"true", "1", "yes", "on"}
 _FALSE = {"false", "0", "no", "off"}
+# Boolean settings are options with a value: True, False, and for some auto. The bare flag is short for True.
+_BOOLEAN_SETTINGS = {setting.flag for setting in SETTINGS.values() if setting.kind is bool}
 
 
 class Command(TyperCommand):
@@ -29,36 +31,45 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Normalise underscores and boolean values, then parse as usual."""
-        negatable = {
-            name: param.secondary_opts[0]
-            for param in self.params
-            if getattr(param, "is_flag", False) and param.secondary_opts
-            for name in param.opts
-        }
-        plain = {name for p in self.params if getattr(p, "is_flag", False) for name in p.opts} - set(
-            negatable
-        )
-        return super().parse_args(ctx, normalise(args, negatable, plain))
+        negatable: dict[str, str] = {}
+        plain: set[str] = set()
+        valued: set[str] = set()
+        for param in self.params:
+            if not getattr(param, "is_flag", False):
+                valued.update(param.opts)
+            elif param.secondary_opts:
+                negatable.update(dict.fromkeys(param.opts, param.secondary_opts[0]))
+            else:
+                plain.update(param.opts)
+        return super().parse_args(ctx, normalise(args, negatable=negatable, plain=plain, valued=valued))
 
 
-def normalise(args: list[str], negatable: dict[str, str], plain: set[str]) -> list[str]:
-    """Rewrite nanoGPT's spellings; everything after `--` is left as it is.
+def normalise(args: list[str], *, negatable: dict[str, str], plain: set[str], valued: set[str]) -> list[str]:
+    """Rewrite nanoGPT's spellings; values, and everything after `--`, are left as they are.
 
-    `negatable` maps a boolean flag to its opposite; `plain` are boolean flags without one.
+    `negatable` maps a boolean flag to its opposite; `plain` are boolean flags without one; `valued` are the
+    options that take a value, which may be the next argument.
     """
+    booleans = _BOOLEAN_SETTINGS & valued
     rewritten: list[str] = []
+    is_value = False
     for position, arg in enumerate(args):
+        if is_value or not arg.startswith("--"):
+            rewritten.append(arg)
+            is_value = not is_value and arg in valued
+            continue
         if arg == "--":
             return rewritten + args[position:]
-        if not arg.startswith("--"):
-            rewritten.append(arg)
-            continue
         name, equals, value = arg.partition("=")
         name = name.replace("_", "-")
-        if equals and name in negatable and value.lower() in _TRUE | _FALSE:
+        positive = "--" + name.removeprefix("--no-")
+        is_value = not equals and name in valued - booleans
+        if not equals and name in booleans:
+            rewritten.append(f"{name}=True")
+        elif not equals and positive in booleans:
+            rewritten.append(f"{positive}=False")
+        elif equals and name in negatable and value.lower() in _TRUE | _FALSE:
             rewritten.append(name if value.lower() in _TRUE else negatable[name])
-        elif equals and name in negatable and value.lower() == "auto":
-            continue  # the default of every three-valued flag
         elif equals and name in plain and value.lower() in _TRUE | _FALSE:
             rewritten += [name] if value.lower() in _TRUE else []
         else:
@@ -81,17 +92,16 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _parameter(setting: Setting) -> inspect.Parameter:
-    declaration = setting.flag
-    if setting.kind is bool:
-        declaration += "/--no-" + setting.flag.removeprefix("--")
+    words = "" if setting.kind is bool or not setting.choices else "|".join(setting.choices) + ": "
+    default = f" [default: {setting.default}]" if setting.default != "" else ""
     option = typer.Option(
-        declaration,
-        help=setting.help.replace("[", "\\["),  # rich would read gpt2[-medium] as markup
-        metavar=setting.metavar or None,
+        setting.flag,
+        help=(words + setting.help + default).replace("[", "\\["),  # rich would read gpt2[-medium] as markup
+        metavar=setting.metavar,
         rich_help_panel=setting.group,
-        show_default=str(setting.default) or False,
+        show_default=False,  # the default is None, so that a flag not given is told from one that is
     )
-    kind: Any = bool if setting.kind is bool else str  # the schema parses, so that all problems come at once
+    annotation = Annotated[str | None, option]  # the schema parses, so that all problems come at once
     return inspect.Parameter(
-        setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+        setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
     )

@@ -134,10 +134,8 @@ class Setting:
 
     @property
     def metavar(self) -> str:
-        """What `--help` shows for the value."""
-        if self.choices:
-            return "|".join(("True", "False") * (self.kind is bool) + self.choices)
-        return {bool: "", int: "INT", float: "FLOAT", str: "TEXT"}[self.kind]
+        """What `--help` shows for the value: short, or the longest flag is cut off at 80 columns."""
+        return {bool: "BOOL", int: "INT", float: "FLOAT", str: "TEXT"}[self.kind]
 
     def expects(self) -> str:
         """In words, for an error: `a whole number of at least 1`."""

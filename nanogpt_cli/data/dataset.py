@@ -113,7 +113,9 @@ def _find(name_or_path: str, root: Path) -> Path:
     known = sorted(p.parent.name for p in root.glob("[!.]*/train.bin")) if root.is_dir() else []
     raise NanoGPTError(
         f"there is no dataset {name_or_path!r} under {root}/",
-        f"name one of these: {', '.join(known)}" if known else "nanogpt prepare input.txt --tokenizer char",
+        f"nanogpt train --dataset {known[0]}, or another of: {', '.join(known)}"
+        if known
+        else "nanogpt prepare input.txt --tokenizer char",
     )
 
 

@@ -1,0 +1,139 @@
+"""`nanogpt prepare` as a user types it: report, JSON, errors, and nothing for terminals in a pipe."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nanogpt_cli.cli import console
+from nanogpt_cli.cli.commands.prepare import ProgressBar
+from nanogpt_cli.events import Progress
+from tests.helpers import run_cli
+
+TEXT = "Now is the winter of our discontent\nMade glorious summer by this sun of York.\n" * 30
+
+
+@pytest.fixture(autouse=True)
+def input_txt(tmp_path: Path) -> Path:
+    path = tmp_path / "input.txt"
+    path.write_bytes(TEXT.encode())
+    return path
+
+
+def test_report() -> None:
+    code, out, err = run_cli("prepare", "input.txt", "--tokenizer", "char")
+    assert (code, out) == (0, "")
+    assert err.splitlines() == [
+        "dataset    data/input (ready)",
+        f"tokenizer  char, {len(set(TEXT))} ids, uint16",
+        "train      2,106 tokens from 2,106 bytes of text",
+        "val        234 tokens from 234 bytes of text",
+        "on average 1.00 bytes per token",
+        "next: nanogpt train --preset cpu-tiny",
+    ]
+    assert Path("data/input/train.bin").stat().st_size == 2 * 2106
+
+
+def test_second_time() -> None:
+    run_cli("prepare", "input.txt")
+    code, _, err = run_cli("prepare", "input.txt")
+    assert code == 0
+    assert "(already prepared, unchanged)" in err
+    assert err.splitlines()[-1] == "next: nanogpt train --preset cpu-tiny --dataset input"
+    code, _, err = run_cli("prepare", "input.txt", "--tokenizer=byte")
+    assert code == 1
+    assert err.startswith("error: data/input already holds another dataset")
+    assert run_cli("prepare", "input.txt", "--tokenizer=byte", "--overwrite").code == 0
+
+
+def test_json_is_one_document() -> None:
+    result = run_cli("prepare", "input.txt", "--tokenizer", "byte", "--val_fraction=0.25", "--json")
+    assert (result.code, result.err) == (0, "")
+    document = result.json()
+    assert set(document) == {
+        *("schema_version", "dataset", "path", "tokenizer", "vocab_size", "dtype"),
+        *("splits", "bytes_per_token", "unchanged"),
+    }
+    assert document["splits"]["val"] == {"tokens": 585, "bytes": 585, "documents": 1}
+    assert json.loads(result.out)["dataset"] == "input"
+
+
+def test_quiet() -> None:
+    assert run_cli("prepare", "input.txt", "--quiet") == (0, "", "")
+    assert run_cli("prepare", "missing.txt", "--quiet").err.startswith("error: there is no file")
+
+
+def test_name_and_data_dir() -> None:
+    code, _, err = run_cli("prepare", "input.txt", "--name", "york", "--data-dir", "elsewhere")
+    assert code == 0
+    assert Path("elsewhere/york/meta.json").is_file()
+    assert err.splitlines()[-1] == "next: nanogpt train --preset cpu-tiny --dataset elsewhere/york"
+
+
+def test_warning_and_advice() -> None:
+    Path("tiny.txt").write_text("abc" * 100)
+    _, _, err = run_cli("prepare", "tiny.txt")
+    assert "warning: val has only 30 tokens" in err
+    result = run_cli("prepare", "tiny.txt", "--json")
+    assert result.json()["dataset"] == "tiny"
+    assert "warning: val has only 30 tokens" in result.err
+    Path("rare.txt").write_text("".join(chr(0x4E00 + i) for i in range(6000)), encoding="utf-8")
+    assert "warning: 6,000 distinct characters" in run_cli("prepare", "rare.txt").err
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message", "hint"),
+    [
+        (["missing.txt"], 1, "there is no file missing.txt", "nanogpt prepare input.txt"),
+        (["."], 1, ". is a folder, not a text file", "cat ./*.txt > input.txt"),
+        (["input.txt", "-t", "chr"], 2, "there is no tokenizer 'chr'", "--tokenizer char, or another of"),
+        (["input.txt", "--val-fraction", "2"], 2, "--val-fraction must lie between 0 and 1", "0.1"),
+        (
+            ["input.txt", "--val-fraction", "x"],
+            2,
+            "invalid value for '--val-fraction'",
+            "nanogpt prepare --help",
+        ),
+        (["input.txt", "--name", "a/b"], 2, "'a/b' cannot name a dataset", "--name a-b"),
+        (["input.txt", "--no-such-flag"], 2, "o such option", "nanogpt prepare --help"),
+        ([], 2, "issing argument", "nanogpt prepare --help"),
+    ],
+)
+def test_errors(args: list[str], code: int, message: str, hint: str) -> None:
+    result = run_cli("prepare", *args)
+    assert (result.code, result.out) == (code, "")
+    lines = result.err.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+    assert lines[1].startswith("hint: ")
+    assert hint in lines[1]
+    assert not Path("data").exists()
+
+
+def test_no_escape_codes_in_a_pipe() -> None:
+    for result in (run_cli("prepare", "input.txt"), run_cli("prepare", "input.txt", "--json")):
+        assert "\x1b" not in result.out + result.err
+        assert "\r" not in result.err
+
+
+def test_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR")
+    console.stderr_console.cache_clear()
+    try:
+        with ProgressBar(quiet=False) as bar:
+            bar.emit(Progress(task="encoding", done=500, total=1000, unit="bytes"))
+        shown = capsys.readouterr()
+    finally:
+        console.stderr_console.cache_clear()
+    assert "encoding" in shown.err
+    assert "0.5/1.0 kB" in shown.err
+    assert shown.out == ""
+
+
+def test_help_is_grouped() -> None:
+    result = run_cli("prepare", "--help")
+    assert result.code == 0
+    for words in ("--tokenizer", "--val-fraction", "--overwrite", "Output", "python-docs"):
+        assert words in result.out

@@ -1,0 +1,70 @@
+"""Encoding piece by piece gives what the whole text gives, for every pattern tiktoken knows."""
+
+import pytest
+import regex
+import tiktoken_ext.openai_public as openai
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nanogpt_cli.data import streaming
+from nanogpt_cli.data.streaming import StreamEncoder, last_word_end
+from nanogpt_cli.data.tokenizers import ByteTokenizer, TiktokenTokenizer, Tokenizer, build_tokenizer
+
+# What makes patterns differ: contractions, numbers, marks, punctuation before newlines, runs of white space.
+TRICKY = st.text(st.sampled_from("abÉ中ت'’sdlrevtm12٣.,!?/…，。「 \t\n\r\u3000\u00a0\u0301-_😀"), max_size=60)
+
+
+def by_pieces(tokenizer: Tokenizer, pieces: list[str]) -> list[int]:
+    encoder = StreamEncoder(tokenizer)
+    ids = [i for piece in pieces for i in encoder.feed(piece).tolist()]
+    return ids + encoder.finish().tolist()
+
+
+@given(st.lists(st.text() | TRICKY))
+def test_gpt2_by_pieces_equals_the_whole(gpt2: TiktokenTokenizer, pieces: list[str]) -> None:
+    assert by_pieces(gpt2, pieces) == gpt2.encode("".join(pieces)).tolist()
+
+
+@given(st.lists(TRICKY))
+def test_bytes_and_characters_by_pieces(pieces: list[str]) -> None:
+    whole = "".join(pieces)
+    for tokenizer in (ByteTokenizer(), build_tokenizer("char", whole or "x")):
+        assert by_pieces(tokenizer, pieces) == tokenizer.encode(whole).tolist()
+
+
+def patterns() -> dict[str, str]:
+    """The word patterns of all encodings, without their vocabularies (which need a network)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(openai, "load_tiktoken_bpe", lambda *args, **options: {})
+        patch.setattr(openai, "data_gym_to_mergeable_bpe_ranks", lambda *args, **options: {})
+        return {name: build()["pat_str"] for name, build in openai.ENCODING_CONSTRUCTORS.items()}
+
+
+@pytest.mark.parametrize(("name", "pattern"), patterns().items())
+def test_a_word_end_divides_the_words_of_every_pattern(name: str, pattern: str) -> None:
+    compiled = regex.compile(pattern)
+
+    @given(TRICKY, TRICKY)
+    def check(text: str, what_follows: str) -> None:
+        cut = last_word_end(text)
+        whole = text + what_follows
+        divided = compiled.findall(whole[:cut]) + compiled.findall(whole[cut:])
+        assert divided == compiled.findall(whole)
+
+    check()
+
+
+def test_languages_have_word_ends(language_text: str, gpt2: TiktokenTokenizer) -> None:
+    assert len(language_text) - last_word_end(language_text) < 100
+    pieces = [language_text[i : i + 50] for i in range(0, len(language_text), 50)]
+    assert by_pieces(gpt2, pieces) == gpt2.encode(language_text).tolist()
+
+
+def test_memory_stays_bounded_without_word_ends(
+    gpt2: TiktokenTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "_MAX_PENDING_CHARACTERS", 30)
+    encoder = StreamEncoder(gpt2)
+    fed = [len(encoder.feed("0123456789")) for _ in range(6)]
+    assert [count > 0 for count in fed] == [False, False, True, False, False, True]
+    assert gpt2.decode(gpt2.encode("0123456789")) == "0123456789"

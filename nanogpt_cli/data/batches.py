@@ -1,4 +1,4 @@
-"""Counter-based batches: the global batch of iteration i depends on (seed, stream, i) alone.
+"""Counter-based batches: the global batch of iteration i depends on (seed, i) alone.
 
 So resuming replays nothing and skips nothing, and the number of processes changes no data: each rank takes
 its rows of the same global batch. Philox (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3")
@@ -7,16 +7,11 @@ turns key and counter into numbers without any state to carry along.
 
 import functools
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 
 from nanogpt_cli.errors import NanoGPTError
-
-# Streams keep the draws of training and of the two evaluations apart under one seed.
-TRAIN_STREAM: Final = 0
-EVAL_TRAIN_STREAM: Final = 1
-EVAL_VAL_STREAM: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,29 +26,39 @@ class Batches:
     tokens: np.ndarray
     block_size: int
     seed: int
-    stream: int
     order: Literal["random", "shuffle"] = "random"
 
     def starts(self, index: int, size: int) -> np.ndarray:
         """First positions of the `size` windows of batch `index`, (size,) int64."""
         if self.order == "random":
-            generator = _generator(self.seed, self.stream, index)
+            generator = _generator(self.seed, index)
             return generator.integers(0, len(self.tokens) - self.block_size, size=size)
         n_windows = self._windows_per_epoch
         drawn = np.arange(index * size, (index + 1) * size)  # windows are numbered through all epochs
         epochs, positions = np.divmod(drawn, n_windows)
         starts = np.empty(size, dtype=np.int64)
         for epoch in np.unique(epochs):
-            offset, permutation = _epoch_order(
-                self.seed, self.stream, int(epoch), n_windows, self._spare_tokens + 1
-            )
+            offset, permutation = _epoch_order(self.seed, int(epoch), n_windows, self._spare_tokens + 1)
             chosen = epochs == epoch
             starts[chosen] = offset + permutation[positions[chosen]] * self.block_size
         return starts
 
     def batch(self, index: int, size: int, rows: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and targets of batch `index`, each (rows, block_size) int64; targets are one token ahead."""
-        starts = self.starts(index, size)[rows]
+        return self._windows(self.starts(index, size)[rows])
+
+    def even_batch(self, index: int, size: int, n_batches: int) -> tuple[np.ndarray, np.ndarray]:
+        """Batch `index` of `n_batches` whose windows lie at equal distances over the whole split.
+
+        A systematic sample: every part of the text counts alike, whatever the seed, so that the estimates of
+        two evaluations, and of two runs, differ by their models alone.
+        """
+        total = size * n_batches
+        places = (np.arange(index, total, n_batches) + 0.5) / total  # each batch spans the split as well
+        starts = (places * (len(self.tokens) - self.block_size)).astype(np.int64)
+        return self._windows(starts)
+
+    def _windows(self, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         windows = self.tokens[starts[:, None] + np.arange(self.block_size + 1)].astype(np.int64)
         return windows[:, :-1], windows[:, 1:]
 
@@ -68,17 +73,14 @@ class Batches:
         return min(self.block_size - 1, len(self.tokens) - 1 - self._windows_per_epoch * self.block_size)
 
 
-def _generator(seed: int, stream: int, counter: int) -> np.random.Generator:
-    key = np.array([seed, stream], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, counter]))
+def _generator(seed: int, counter: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, counter]))
 
 
-@functools.lru_cache(maxsize=4)  # an epoch and the next, for two sources
-def _epoch_order(
-    seed: int, stream: int, epoch: int, n_windows: int, n_offsets: int
-) -> tuple[int, np.ndarray]:
+@functools.lru_cache(maxsize=4)  # an epoch and the next
+def _epoch_order(seed: int, epoch: int, n_windows: int, n_offsets: int) -> tuple[int, np.ndarray]:
     """Where the epoch's windows begin, and their order, (n_windows,) int64."""
-    generator = _generator(seed, stream, epoch)
+    generator = _generator(seed, epoch)
     return int(generator.integers(0, n_offsets)), generator.permutation(n_windows)
 
 

@@ -24,17 +24,14 @@ def estimate_loss(
     hardware: Hardware,
     dist: Distributed,
 ) -> float:
-    """Mean loss over `n_batches` random batches, shared by all ranks.
-
-    The batches are the same at every evaluation of a run, so that two evaluations differ by the model alone.
-    """
+    """Mean loss over `n_batches` batches spread evenly over the split, shared by all ranks."""
     was_training = model.training
     model.eval()
     total = torch.zeros(
         (), device=hardware.device, dtype=torch.float64 if hardware.device.type != "mps" else None
     )
     for index in range(dist.rank, n_batches, dist.world_size):
-        inputs, targets = to_device(batches.batch(index, batch_size), hardware.device)
+        inputs, targets = to_device(batches.even_batch(index, batch_size, n_batches), hardware.device)
         with hardware.autocast():
             _, loss = model(inputs, targets)
         total += loss

@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import numpy
 import torch
@@ -18,7 +18,6 @@ from torch import nn
 from nanogpt_cli import __version__
 from nanogpt_cli.config.load import LoadedConfig, dump_toml
 from nanogpt_cli.config.schema import TrainConfig
-from nanogpt_cli.data import batches as batch_sources
 from nanogpt_cli.data.batches import Batches, check_length
 from nanogpt_cli.data.dataset import Dataset
 from nanogpt_cli.data.tokenizers import save_tokenizer
@@ -108,17 +107,15 @@ def train(
 
 
 def _batches(dataset: Dataset, config: TrainConfig) -> TrainBatches:
-    def source(split: str, stream: int, order: Literal["random", "shuffle"] = "random") -> Batches:
-        tokens = dataset.tokens(split)
+    def source(split: str) -> Batches:
         return Batches(
-            tokens=tokens, block_size=config.block_size, seed=config.seed, stream=stream, order=order
+            tokens=dataset.tokens(split),
+            block_size=config.block_size,
+            seed=config.seed,
+            order=config.data_order,
         )
 
-    return TrainBatches(
-        train=source("train", batch_sources.TRAIN_STREAM, config.data_order),
-        eval_train=source("train", batch_sources.EVAL_TRAIN_STREAM),
-        eval_val=source("val", batch_sources.EVAL_VAL_STREAM),
-    )
+    return TrainBatches(train=source("train"), val=source("val"))
 
 
 def _compiled(model: GPT2, config: TrainConfig, hardware: Hardware, reporter: Reporter) -> nn.Module:

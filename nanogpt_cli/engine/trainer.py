@@ -33,11 +33,10 @@ from nanogpt_cli.events import CheckpointSaved, EvalDone, EvalStarted, Reporter,
 
 @dataclass(frozen=True, kw_only=True)
 class TrainBatches:
-    """The three sources a run draws from."""
+    """The two splits a run draws from."""
 
     train: Batches
-    eval_train: Batches
-    eval_val: Batches
+    val: Batches
 
 
 class Trainer:
@@ -168,7 +167,7 @@ class Trainer:
                 hardware=self.hardware,
                 dist=self.dist,
             )
-            for batches in (self.batches.eval_train, self.batches.eval_val)
+            for batches in (self.batches.train, self.batches.val)
         ]
         state = self.state
         state.last_eval_iter, (state.train_loss, state.val_loss) = iter_num, losses

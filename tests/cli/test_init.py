@@ -244,7 +244,7 @@ def test_slurm_resumes_where_a_complete_checkpoint_lies(cluster: Path) -> None:
     (checkpoint / "COMPLETE").touch()
     with job(cluster, 'echo "$*"') as process:
         out, _ = process.communicate(timeout=30)
-    assert out.split()[-2:] == ["train", "--resume"]
+    assert out.split()[-4:] == ["train", "--resume", "--out-dir", "out/gpt2-124m"]
 
 
 def test_slurm_saves_and_requeues_before_the_time_is_over(cluster: Path) -> None:

@@ -164,13 +164,18 @@ def test_a_true_process_exits_with_the_code_and_keeps_the_streams_apart() -> Non
     )
 
 
-def test_a_reader_that_leaves_is_no_error() -> None:
-    """`nanogpt … | head -n 0`: the pipe is closed before anything is written."""
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("args", [["init", "--list"], ["--help"]], ids=" ".join)
+def test_a_reader_that_leaves_is_no_error(
+    args: list[str], unbuffered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`nanogpt … | head -n 0`: the pipe is closed before anything is written, or only when Python flushes."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as closed_pipe:
         done = subprocess.run(
-            [sys.executable, "-m", "nanogpt_cli", "init", "--list"],
+            [sys.executable, "-m", "nanogpt_cli", *args],
             stdout=closed_pipe,
             stderr=subprocess.PIPE,
             encoding="utf-8",

@@ -72,7 +72,7 @@ def run(args: list[str] | None = None) -> int:
         console.note("stopped")
         return EXIT_SIGINT
     except _ClickException as error:
-        console.print_error(_first_lower(error.format_message()), _usage_hint(error))
+        console.print_error(_first_lower(error.format_message()), _usage_hint(error, args))
         return EXIT_USAGE
     except BrokenPipeError:
         # The reader (`| head`) has left; Python's own flush at exit must not meet the broken pipe again.
@@ -93,9 +93,13 @@ def main() -> None:
     sys.exit(run())
 
 
-def _usage_hint(error: Any) -> str:
-    context = getattr(error, "ctx", None)
-    return f"{context.command_path if context else 'nanogpt'} --help"
+def _usage_hint(error: Any, args: list[str] | None) -> str:
+    """Where to read on. An error of the parser itself knows no command: then the first word typed is it."""
+    if context := getattr(error, "ctx", None):
+        return f"{context.command_path} --help"
+    typed = (sys.argv[1:] if args is None else args)[:1]
+    known = {command.name for command in app.registered_commands}
+    return f"nanogpt {typed[0]} --help" if typed and typed[0] in known else "nanogpt --help"
 
 
 def _first_lower(text: str) -> str:

@@ -101,7 +101,8 @@ def merge(layers: Sequence[Layer], *, label: str) -> LoadedConfig:
         raise _invalid(problems)
     config = TrainConfig(**cast("dict[str, Any]", values))
     if found := contradictions(config):
-        raise _invalid(found)
+        problems, hints = zip(*found, strict=True)
+        raise _invalid(list(problems), hints[0])
     warnings = [text for layer in layers for text in layer.warnings] + cautions(config)
     return LoadedConfig(config=config, origins=origins, label=label, warnings=tuple(warnings))
 
@@ -115,6 +116,11 @@ def read_file(path: Path) -> Layer:
         )
     if not path.is_file():
         raise UsageError(f"there is no configuration file {path}", _missing_file_hint(path))
+    if path.suffix not in {".toml", ".py"}:
+        raise UsageError(
+            f"{path} is not a configuration file: those end in .toml or .py",
+            f"to train on a text, prepare it first: nanogpt prepare {path} --tokenizer char",
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")  # Windows' editors begin a file with a byte order mark
     except UnicodeDecodeError as error:
@@ -191,8 +197,9 @@ def _environment_layer(environment: Mapping[str, str]) -> Layer:
     return Layer(origin="environment", values=values, warnings=warnings)
 
 
-def _invalid(problems: list[str]) -> UsageError:
-    hint = "nanogpt train --help lists every setting with its type and range"
+def _invalid(
+    problems: list[str], hint: str = "nanogpt train --help lists every setting with its type and range"
+) -> UsageError:
     if len(problems) == 1:
         return UsageError(problems[0], hint)
     return UsageError(f"{len(problems)} settings are wrong", hint, details=tuple(problems))

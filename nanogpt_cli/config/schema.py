@@ -234,16 +234,17 @@ def _kind_and_choices(hint: Any) -> tuple[type, tuple[str, ...]]:
 SETTINGS: Final[dict[str, Setting]] = _read_settings()
 
 
-def contradictions(config: TrainConfig) -> list[str]:
-    """Every combination of settings that cannot be trained, one line each; empty when all is well."""
+def contradictions(config: TrainConfig) -> list[tuple[str, str]]:
+    """Every combination of settings that cannot be trained, with what to type; empty when all is well."""
     if config.n_embd % config.n_head == 0:
         return []
     fitting = [n for n in range(1, config.n_embd + 1) if config.n_embd % n == 0]
     nearest = min(fitting, key=lambda n: abs(n - config.n_head))
-    return [
+    message = (
         f"n_embd = {config.n_embd} is not divisible by n_head = {config.n_head}: "
-        f"every head needs the same width (n_head = {nearest} would do)"
-    ]
+        "every head needs the same width"
+    )
+    return [(message, f"--n-head {nearest} divides it, or choose an --n-embd that is a multiple of n_head")]
 
 
 def cautions(config: TrainConfig) -> list[str]:

@@ -120,7 +120,7 @@ def _find(name_or_path: str, root: Path) -> Path:
 
 
 def _open_ours(folder: Path, meta: DatasetMeta, reporter: Reporter) -> Dataset:
-    hint = meta.prepare_command(folder.name)
+    hint = meta.prepare_command(folder)
     tokenizer = load_tokenizer(folder)
     if tokenizer_hash(tokenizer) != meta.tokenizer_sha256 or tokenizer.vocab_size != meta.vocab_size:
         raise NanoGPTError(f"the tokenizer in {folder} is not the one its tokens were made with", hint)

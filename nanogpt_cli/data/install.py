@@ -36,7 +36,9 @@ def install(target: Path, build: Callable[[Path], None], command: str) -> None:
         with files.new_directory(target) as folder:
             build(folder)
         return
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=files.TEMPORARY_PREFIX) as name:
+    # Inside the target, because that may be a link to, or a mount of, another file system: only within one
+    # can files be renamed into place.
+    with tempfile.TemporaryDirectory(dir=target, prefix=files.TEMPORARY_PREFIX) as name:
         folder = Path(name)
         build(folder)
         for path in sorted(folder.iterdir()):

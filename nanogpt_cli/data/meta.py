@@ -77,14 +77,16 @@ class DatasetMeta:
             "val_fraction": self.val_fraction,
         }
 
-    def prepare_command(self, name: str) -> str:
-        """The command that makes this dataset anew."""
-        return prepare_command_line(self.source.label, self.tokenizer_name, name, self.val_fraction)
+    def prepare_command(self, folder: Path) -> str:
+        """The command that makes this dataset anew in `folder`."""
+        return prepare_command_line(self.source.label, self.tokenizer_name, folder, self.val_fraction)
 
 
-def prepare_command_line(source: str, tokenizer: str, name: str, val_fraction: float) -> str:
-    """A `nanogpt prepare` that replaces dataset `name`, quoted for a shell."""
-    words = ["nanogpt", "prepare", source, "--tokenizer", tokenizer, "--name", name]
+def prepare_command_line(source: str, tokenizer: str, folder: Path, val_fraction: float) -> str:
+    """A `nanogpt prepare` that replaces the dataset in `folder`, quoted for a shell."""
+    words = ["nanogpt", "prepare", source, "--tokenizer", tokenizer, "--name", folder.name]
+    if folder.parent != Path("data"):
+        words += ["--data-dir", str(folder.parent)]
     if val_fraction != 0.1:
         words += ["--val-fraction", str(val_fraction)]
     return shlex.join([*words, "--overwrite"])

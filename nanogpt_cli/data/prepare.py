@@ -7,7 +7,6 @@ the whole dataset appears or nothing does.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +23,7 @@ from nanogpt_cli.data.meta import (
     read_meta,
 )
 from nanogpt_cli.data.nanogpt_folder import META_PKL, meta_pkl
+from nanogpt_cli.data.prepared import PreparedDataset, PreparedSplit
 from nanogpt_cli.data.sources import Source, check_name, open_source
 from nanogpt_cli.data.split_writer import write_splits
 from nanogpt_cli.data.survey import Survey, split_position, survey
@@ -37,72 +37,9 @@ from nanogpt_cli.data.tokenizers import (
 from nanogpt_cli.errors import NanoGPTError, UsageError
 from nanogpt_cli.events import NullReporter, Reporter, Warned
 
-SCHEMA_VERSION: Final = 1
+__all__ = ["PreparedDataset", "PreparedSplit", "prepare"]
+
 _SHORTEST_USEFUL_VAL: Final = 65  # one window of cpu-tiny: block_size 64 and the token after it
-_MANY_CHARACTERS: Final = 5000
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreparedSplit:
-    """What one split holds; `bytes` are UTF-8."""
-
-    tokens: int
-    bytes: int
-    documents: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreparedDataset:
-    """What `prepare` made, or found made already (`unchanged`)."""
-
-    path: Path
-    name: str
-    tokenizer: str
-    vocab_size: int
-    dtype: str
-    splits: Mapping[str, PreparedSplit]
-    characters: int
-    unchanged: bool
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of both splits."""
-        return sum(split.tokens for split in self.splits.values())
-
-    @property
-    def bytes_per_token(self) -> float:
-        """UTF-8 bytes of text that one token stands for, on average."""
-        return sum(split.bytes for split in self.splits.values()) / self.tokens
-
-    @property
-    def advice(self) -> str | None:
-        """A better tokenizer for this text, where the chosen one is a poor fit."""
-        if self.tokenizer == "char" and self.vocab_size > _MANY_CHARACTERS:
-            return (
-                f"{self.vocab_size:,} distinct characters, most of them rare, make a large vocabulary for a "
-                "small model; --tokenizer byte needs 256 ids for any text"
-            )
-        if self.tokenizer not in {"char", "byte"} and self.tokens > self.characters:
-            per_character = self.tokens / self.characters
-            return (
-                f"{self.tokenizer} needs {per_character:.1f} tokens for one character of this text (it was "
-                "made for other languages); --tokenizer char needs one"
-            )
-        return None
-
-    def to_json(self) -> dict[str, object]:
-        """The document of `nanogpt prepare --json`."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "dataset": self.name,
-            "path": str(self.path),
-            "tokenizer": self.tokenizer,
-            "vocab_size": self.vocab_size,
-            "dtype": self.dtype,
-            "splits": {name: asdict(split) for name, split in self.splits.items()},
-            "bytes_per_token": round(self.bytes_per_token, 4),
-            "unchanged": self.unchanged,
-        }
 
 
 def prepare(
@@ -126,7 +63,7 @@ def prepare(
     check_tokenizer_name(tokenizer)
     text = open_source(source)
     folder = data_root / (check_name(name) if name is not None else text.dataset_name)
-    command = prepare_command_line(source, tokenizer, folder.name, val_fraction)
+    command = prepare_command_line(source, tokenizer, folder, val_fraction)
     _check_target(folder)
     found = survey(text, listener)
     position = split_position(found, val_fraction, source)

@@ -42,8 +42,7 @@ class TiktokenTokenizer:
 
     def encode(self, text: str, *, what: str = "the prompt") -> np.ndarray:
         """Ids of `text`, (T,); lone surrogates count as U+FFFD, so `what` is never needed."""
-        encoding = load_encoding(self.name)
-        ids = encoding.encode_to_numpy(utf8(text).decode("utf-8"), disallowed_special=())
+        ids = self._encoding.encode_to_numpy(utf8(text).decode("utf-8"), disallowed_special=())
         return ids.astype(self._dtype)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
@@ -64,7 +63,7 @@ class TiktokenTokenizer:
     def token_bytes(self) -> np.ndarray:
         """UTF-8 bytes each id stands for in a text, (V,) int64; 0 for special tokens, which are no text."""
         lengths = np.array([len(piece or b"") for piece in self._table], dtype=np.int64)
-        lengths[list(load_encoding(self.name)._special_tokens.values())] = 0
+        lengths[list(self._encoding._special_tokens.values())] = 0
         return lengths
 
     def to_document(self) -> dict[str, object]:
@@ -77,13 +76,22 @@ class TiktokenTokenizer:
         }
 
     @functools.cached_property
+    def _encoding(self) -> "Encoding":
+        encoding = load_encoding(self.name)
+        if encoding.n_vocab != self.vocab_size:
+            raise NanoGPTError(
+                f"tiktoken's {self.name} has {encoding.n_vocab:,} ids, the saved one {self.vocab_size:,}",
+                "install the tiktoken it was made with: pip install --upgrade tiktoken",
+            )
+        return encoding
+
+    @functools.cached_property
     def _table(self) -> list[bytes | None]:
         """The bytes of every id; None in the gaps some vocabularies have before their special tokens."""
-        encoding = load_encoding(self.name)
-        table: list[bytes | None] = [None] * encoding.n_vocab
-        for i in range(encoding.n_vocab):
+        table: list[bytes | None] = [None] * self.vocab_size
+        for i in range(self.vocab_size):
             try:
-                table[i] = encoding.decode_single_token_bytes(i)
+                table[i] = self._encoding.decode_single_token_bytes(i)
             except KeyError:
                 continue
         return table
@@ -98,7 +106,8 @@ def load_encoding(name: str) -> "Encoding":
     try:
         return tiktoken.get_encoding(name)
     except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong checksum is a ValueError
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        # requests' own texts are long and name its internals; their class says enough ("ProxyError").
+        reason = str(error).splitlines()[0] if isinstance(error, ValueError) else type(error).__name__
         raise NanoGPTError(
             f"the {name} vocabulary is not on this computer and could not be downloaded ({reason})",
             "connect to the network once, or copy a filled tiktoken cache here and set TIKTOKEN_CACHE_DIR to "

@@ -1,6 +1,7 @@
 """`nanogpt prepare` as a user types it: report, JSON, errors, and nothing for terminals in a pipe."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,9 @@ def test_second_time() -> None:
     code, _, err = run_cli("prepare", "input.txt", "--tokenizer=byte")
     assert code == 1
     assert err.startswith("error: data/input already holds another dataset")
-    assert run_cli("prepare", "input.txt", "--tokenizer=byte", "--overwrite").code == 0
+    hint = err.partition("to replace it: ")[2].partition(";")[0]
+    assert run_cli(*shlex.split(hint)[1:]).code == 0  # what the hint says, typed
+    assert "byte, 256 ids" in run_cli("prepare", "input.txt", "--tokenizer=byte").err
 
 
 def test_json_is_one_document() -> None:

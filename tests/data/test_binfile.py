@@ -67,7 +67,7 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_scan_reads_every_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorder: Recorder) -> None:
     monkeypatch.setattr(binfile, "_SCAN_BYTES", 8)
     path = tmp_path / "a.bin"
-    ids = np.array([5, 1, 2, 3, 900, 0, 7], dtype="<u2")
+    ids = np.array([5, 900, 2, 3, 800, 0, 7], dtype="<u2")
     ids.tofile(path)
     found = scan(path, np.dtype("<u2"), recorder)
     assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()

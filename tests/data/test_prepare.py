@@ -288,6 +288,11 @@ def test_another_dataset_needs_overwrite(options: dict[str, object]) -> None:
 
 def test_the_hint_of_a_refusal_works_when_typed() -> None:
     prepare(write(TEXT, "my text.txt"))
+    prepare("my text.txt", data_root=Path("other"))
+    assert (
+        "--name my-text --data-dir other --overwrite"
+        in refusal("my text.txt", tokenizer="byte", data_root=Path("other")).hint
+    )
     hint = refusal("my text.txt", val_fraction=0.25).hint
     assert (
         "nanogpt prepare 'my text.txt' --tokenizer char --name my-text --val-fraction 0.25 --overwrite"
@@ -307,6 +312,27 @@ def test_nanogpt_dataset_is_not_replaced_unasked() -> None:
     Path("data/input").mkdir(parents=True)
     Path("data/input/train.bin").write_bytes(b"\0\0")
     assert refusal(write(TEXT)).message == "data/input already holds a dataset"
+
+
+def test_a_folder_on_another_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """data/big may be a link to a scratch disk: files can be renamed only within it."""
+    Path("scratch").mkdir()
+    Path("data").mkdir()
+    Path("data/big").symlink_to(Path("scratch").resolve(), target_is_directory=True)
+    real_replace = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        scratch = [Path("scratch").resolve() in path.resolve().parents for path in (self, target)]
+        if scratch[0] != scratch[1]:
+            raise OSError(18, "Invalid cross-device link")
+        return real_replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    prepare(write(TEXT), name="big")
+    prepare(write(TEXT), name="big", tokenizer="byte", overwrite=True)
+    assert Path("data/big").is_symlink()
+    assert open_dataset("big").tokenizer_name == "byte"
+    assert sorted(path.name for path in Path("scratch").iterdir()) == sorted([*install.DATASET_FILES])
 
 
 @pytest.mark.usefixtures("gpt2")

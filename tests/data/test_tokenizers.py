@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import requests
 import tiktoken
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nanogpt_cli.data import tokenizers
@@ -50,6 +50,7 @@ def test_char_equals_the_naive_reference(vocabulary: str, text: str) -> None:
 
 
 @given(st.text(min_size=1), ANY_STRING)
+@example("abc", "a\udce9b")
 def test_char_names_every_unknown_character(vocabulary: str, text: str) -> None:
     unknown = [character for character in dict.fromkeys(text) if character not in vocabulary]
     tokenizer = build_tokenizer("char", vocabulary)
@@ -101,6 +102,8 @@ def test_byte_round_trip(text: str) -> None:
 
 
 @given(ANY_STRING)
+@example("a\udce9b")  # a byte of the command line that is no UTF-8
+@example("\ud83d\ude00")  # both halves of one character
 def test_no_string_breaks_byte_or_gpt2(gpt2: TiktokenTokenizer, text: str) -> None:
     """Arguments of a command line may hold lone surrogates (undecodable bytes); tiktoken's rule holds."""
     joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -213,6 +216,14 @@ def test_a_saved_bpe_tokenizer_loads_without_its_vocabulary(
     save_tokenizer(TiktokenTokenizer("o200k_base", vocab_size=200019, end_of_text=199999), tmp_path)
     monkeypatch.setattr(tiktoken, "get_encoding", lambda name: pytest.fail("the vocabulary was loaded"))
     assert load_tokenizer(tmp_path).vocab_size == 200019
+
+
+def test_another_version_of_a_vocabulary(gpt2: TiktokenTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nanogpt_cli.data.tiktoken_tokenizer.load_encoding", tiktoken.get_encoding)
+    saved = tokenizers.tokenizer_from_document({**gpt2.to_document(), "name": "gpt2"})
+    saved.vocab_size = 50281  # type: ignore[misc]
+    with pytest.raises(NanoGPTError, match="gpt2 has 50,257 ids, the saved one 50,281"):
+        saved.encode("hello")
 
 
 def test_hash_tells_vocabularies_apart() -> None:

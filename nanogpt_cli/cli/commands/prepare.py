@@ -11,7 +11,7 @@ from nanogpt_cli.cli import console
 from nanogpt_cli.cli.options import JsonOption, QuietOption
 
 if TYPE_CHECKING:
-    from nanogpt_cli.data.prepare import PreparedDataset
+    from nanogpt_cli.data.prepared import PreparedDataset
 
 DEFAULT_ROOT = Path("data")
 

@@ -1,0 +1,72 @@
+"""What `prepare` made: the numbers, advice on the choice of tokenizer, and the JSON document."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+SCHEMA_VERSION: Final = 1
+_MANY_CHARACTERS: Final = 5000  # about what a Chinese newspaper uses: the rest occurs too seldom to be learnt
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedSplit:
+    """What one split holds; `bytes` are UTF-8."""
+
+    tokens: int
+    bytes: int
+    documents: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedDataset:
+    """What `prepare` made, or found made already (`unchanged`)."""
+
+    path: Path
+    name: str
+    tokenizer: str
+    vocab_size: int
+    dtype: str
+    splits: Mapping[str, PreparedSplit]
+    characters: int
+    unchanged: bool
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of both splits."""
+        return sum(split.tokens for split in self.splits.values())
+
+    @property
+    def bytes_per_token(self) -> float:
+        """UTF-8 bytes of text that one token stands for, on average."""
+        return sum(split.bytes for split in self.splits.values()) / self.tokens
+
+    @property
+    def advice(self) -> str | None:
+        """A better tokenizer for this text, where the chosen one is a poor fit."""
+        if self.tokenizer == "char" and self.vocab_size > _MANY_CHARACTERS:
+            return (
+                f"{self.vocab_size:,} distinct characters, most of them rare, make a large vocabulary for a "
+                "small model; --tokenizer byte needs 256 ids for any text"
+            )
+        if self.tokenizer not in {"char", "byte"} and self.tokens > self.characters:
+            per_character = self.tokens / self.characters
+            return (
+                f"{self.tokenizer} needs {per_character:.1f} tokens for one character of this text (it was "
+                "made for other languages); --tokenizer char needs one"
+            )
+        return None
+
+    def to_json(self) -> dict[str, object]:
+        """The document of `nanogpt prepare --json`."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "dataset": self.name,
+            "path": str(self.path),
+            "tokenizer": self.tokenizer,
+            "vocab_size": self.vocab_size,
+            "dtype": self.dtype,
+            "splits": {name: asdict(split) for name, split in self.splits.items()},
+            "bytes_per_token": round(self.bytes_per_token, 4),
+            "unchanged": self.unchanged,
+        }

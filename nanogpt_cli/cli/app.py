@@ -28,7 +28,6 @@ app = typer.Typer(
     help="Train, evaluate, sample and explain GPT models.",
     epilog="In a folder with a text file: nanogpt prepare input.txt --tokenizer char, "
     "then nanogpt train --preset cpu-tiny, then nanogpt sample --prompt TEXT",
-    no_args_is_help=True,
     add_completion=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -61,8 +60,10 @@ app.command("explain-log", cls=Command)(explain_log_command)
 
 def run(args: list[str] | None = None) -> int:
     """Run the command line and return its exit code; every error ends in a message and a hint."""
+    args = sys.argv[1:] if args is None else args
     try:
-        result: Any = app(args=args, prog_name="nanogpt", standalone_mode=False)
+        result: Any = app(args=args or ["--help"], prog_name="nanogpt", standalone_mode=False)
+        sys.stdout.flush()
     except NanoGPTError as error:
         console.print_error(error.message, error.hint, error.details)
         return error.exit_code
@@ -78,6 +79,9 @@ def run(args: list[str] | None = None) -> int:
         # The reader (`| head`) has left; Python's own flush at exit must not meet the broken pipe again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
+    except SystemExit as error:
+        # 1 is rich's answer to a reader that has left; others are ours, of a second SIGTERM.
+        return EXIT_OK if error.code == 1 else int(error.code or 0)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         console.print_error(
@@ -85,6 +89,8 @@ def run(args: list[str] | None = None) -> int:
             "check the path, its permissions and the free space (df -h .), then run the same command again",
         )
         return EXIT_FAILED
+    if not args:
+        return EXIT_USAGE
     return result if isinstance(result, int) else EXIT_OK
 
 
@@ -93,13 +99,12 @@ def main() -> None:
     sys.exit(run())
 
 
-def _usage_hint(error: Any, args: list[str] | None) -> str:
+def _usage_hint(error: Any, args: list[str]) -> str:
     """Where to read on. An error of the parser itself knows no command: then the first word typed is it."""
     if context := getattr(error, "ctx", None):
         return f"{context.command_path} --help"
-    typed = (sys.argv[1:] if args is None else args)[:1]
     known = {command.name for command in app.registered_commands}
-    return f"nanogpt {typed[0]} --help" if typed and typed[0] in known else "nanogpt --help"
+    return f"nanogpt {args[0]} --help" if args and args[0] in known else "nanogpt --help"
 
 
 def _first_lower(text: str) -> str:

@@ -81,7 +81,7 @@ def test_version() -> None:
         (["train", "--blok_size=3"], "no such option: --blok-size", "nanogpt train --help"),
         (["--verson"], "no such option: --verson", "nanogpt --help"),
         (["init", "a", "b"], "got unexpected extra argument", "nanogpt init --help"),
-        (["init", "--template"], "option '--template' requires an argument", "nanogpt --help"),
+        (["init", "--template"], "option '--template' requires an argument", "nanogpt init --help"),
     ],
 )
 def test_a_wrong_command_line_is_two_lines(args: list[str], message: str, hint: str) -> None:

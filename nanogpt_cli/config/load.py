@@ -101,8 +101,7 @@ def merge(layers: Sequence[Layer], *, label: str) -> LoadedConfig:
         raise _invalid(problems)
     config = TrainConfig(**cast("dict[str, Any]", values))
     if found := contradictions(config):
-        problems, hints = zip(*found, strict=True)
-        raise _invalid(list(problems), hints[0])
+        raise _invalid([message for message, _ in found], found[0][1])
     warnings = [text for layer in layers for text in layer.warnings] + cautions(config)
     return LoadedConfig(config=config, origins=origins, label=label, warnings=tuple(warnings))
 

@@ -85,7 +85,9 @@ class TrainConfig:
     eval_interval: int = _setting(2000, "Evaluation and logging", "iterations between evaluations", low=1)
     eval_iters: int = _setting(200, "Evaluation and logging", "batches per split and evaluation", low=1)
     log_interval: int = _setting(1, "Evaluation and logging", "iterations between log lines", low=1)
-    wandb_log: bool = _setting(False, "Evaluation and logging", "log to Weights & Biases (pip install wandb)")
+    wandb_log: bool = _setting(
+        False, "Evaluation and logging", "nanoGPT's; not available yet, metrics.jsonl has every number"
+    )
     wandb_project: str = _setting("owt", "Evaluation and logging", "Weights & Biases project")
     wandb_run_name: str = _setting("gpt2", "Evaluation and logging", "Weights & Biases run name")
     # --- Checkpoints
@@ -250,6 +252,10 @@ def contradictions(config: TrainConfig) -> list[tuple[str, str]]:
 def cautions(config: TrainConfig) -> list[str]:
     """Combinations nanoGPT accepts in silence although they are seldom meant, one line each."""
     found = []
+    if config.wandb_log:
+        found.append(
+            "wandb_log is ignored: nothing is sent to Weights & Biases yet; metrics.jsonl has every number"
+        )
     if config.decay_lr and config.min_lr > config.learning_rate:
         found.append(
             f"min_lr {config.min_lr:g} is above learning_rate {config.learning_rate:g}: "

@@ -17,21 +17,30 @@ from nanogpt_cli.engine.device import Hardware, cpu_name
 from nanogpt_cli.engine.models.gpt2 import GPT2, GPT2Config
 from nanogpt_cli.files import write_json
 
-# Dense FLOP/s by dtype, no sparsity. The first name that the device's name contains counts, so the longer
-# names stand first. Sources are the makers' datasheets.
+# Dense FLOP/s by dtype, without sparsity (float32 is TF32 where the GPU has it). The first name that the
+# device's name contains counts, so the longer names stand first. Links go to the makers' datasheets.
+_NVIDIA = "https://www.nvidia.com/en-us/data-center"
 _DATASHEET: tuple[tuple[str, dict[str, float], str], ...] = (
-    ("H200", {"bfloat16": 989e12, "float16": 989e12, "float32": 494e12}, "nvidia.com/h200 (SXM)"),
-    ("H100 NVL", {"bfloat16": 835e12, "float16": 835e12, "float32": 417e12}, "nvidia.com/h100 (NVL)"),
-    ("H100 PCIe", {"bfloat16": 756e12, "float16": 756e12, "float32": 378e12}, "nvidia.com/h100 (PCIe)"),
-    ("H100", {"bfloat16": 989e12, "float16": 989e12, "float32": 494e12}, "nvidia.com/h100 (SXM)"),
-    ("A100", {"bfloat16": 312e12, "float16": 312e12, "float32": 156e12}, "nvidia.com/a100"),
-    ("L40S", {"bfloat16": 362e12, "float16": 362e12, "float32": 183e12}, "nvidia.com/l40s"),
-    ("L4", {"bfloat16": 121e12, "float16": 121e12, "float32": 60e12}, "nvidia.com/l4"),
-    ("A10G", {"bfloat16": 70e12, "float16": 70e12, "float32": 35e12}, "aws.amazon.com/ec2/instance-types/g5"),
-    ("RTX 4090", {"bfloat16": 165e12, "float16": 165e12, "float32": 83e12}, "Ada architecture whitepaper"),
-    ("RTX 3090", {"bfloat16": 71e12, "float16": 71e12, "float32": 36e12}, "Ampere GA102 whitepaper"),
-    ("V100", {"float16": 125e12, "float32": 15.7e12}, "nvidia.com/v100 (SXM2)"),
-    ("T4", {"float16": 65e12, "float32": 8.1e12}, "nvidia.com/t4"),
+    ("H200", {"bfloat16": 989e12, "float16": 989e12, "float32": 494e12}, f"{_NVIDIA}/h200/"),
+    ("H100 NVL", {"bfloat16": 835e12, "float16": 835e12, "float32": 417e12}, f"{_NVIDIA}/h100/"),
+    ("H100 PCIe", {"bfloat16": 756e12, "float16": 756e12, "float32": 378e12}, f"{_NVIDIA}/h100/"),
+    ("H100", {"bfloat16": 989e12, "float16": 989e12, "float32": 494e12}, f"{_NVIDIA}/h100/"),
+    ("A100", {"bfloat16": 312e12, "float16": 312e12, "float32": 156e12}, f"{_NVIDIA}/a100/"),
+    ("L40S", {"bfloat16": 362e12, "float16": 362e12, "float32": 183e12}, f"{_NVIDIA}/l40s/"),
+    ("L4", {"bfloat16": 121e12, "float16": 121e12, "float32": 60e12}, f"{_NVIDIA}/l4/"),
+    ("A10G", {"bfloat16": 70e12, "float16": 70e12, "float32": 35e12}, f"{_NVIDIA}/products/a10-gpu/"),
+    (
+        "RTX 4090",
+        {"bfloat16": 165e12, "float16": 165e12, "float32": 83e12},
+        "https://images.nvidia.com/aem-dam/Solutions/geforce/ada/nvidia-ada-gpu-architecture.pdf",
+    ),
+    (
+        "RTX 3090",
+        {"bfloat16": 71e12, "float16": 71e12, "float32": 36e12},
+        "https://www.nvidia.com/content/PDF/nvidia-ampere-ga-102-gpu-architecture-whitepaper-v2.pdf",
+    ),
+    ("V100", {"float16": 125e12, "float32": 15.7e12}, f"{_NVIDIA}/v100/"),
+    ("T4", {"float16": 65e12, "float32": 8.1e12}, f"{_NVIDIA}/tesla-t4/"),
 )
 _GEMM_SIZE = 1024  # 2 * 1024³ = 2.1 GFLOP a product: milliseconds on a core, and beyond any cache's edge
 _GEMM_REPEATS = 12
@@ -55,7 +64,7 @@ def peak_flops(hardware: Hardware) -> tuple[float, str]:
         name = torch.cuda.get_device_name(hardware.device)
         for part, by_dtype, source in _DATASHEET:
             if part in name and hardware.dtype_name in by_dtype:
-                return by_dtype[hardware.dtype_name], f"datasheet: {source}, dense {hardware.dtype_name}"
+                return by_dtype[hardware.dtype_name], f"datasheet, dense {hardware.dtype_name}: {source}"
     return _measured_peak(hardware)
 
 

@@ -99,7 +99,9 @@ def train(
         except DivergedError:
             summary("nonfinite")
             raise
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
             raise _out_of_memory(config, hardware) from error
 
 
@@ -180,6 +182,11 @@ def _identity(dataset: Dataset) -> dict[str, str]:
         "tokenizer": dataset.tokenizer_name,
         "fingerprint": dataset.fingerprint,
     }
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    # On a CPU torch has no class for it: "DefaultCPUAllocator: can't allocate memory: you tried to …".
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _out_of_memory(config: TrainConfig, hardware: Hardware) -> NanoGPTError:

@@ -28,7 +28,7 @@ from nanogpt_cli.engine.meter import Meter
 from nanogpt_cli.engine.models.gpt2 import GPT2
 from nanogpt_cli.engine.schedule import learning_rate
 from nanogpt_cli.errors import DivergedError
-from nanogpt_cli.events import CheckpointSaved, EvalDone, EvalStarted, Reporter, StepLogged, Warned
+from nanogpt_cli.events import CheckpointSaved, EvalDone, EvalStarted, Notice, Reporter, StepLogged, Warned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +104,8 @@ class Trainer:
         ):  # +1: the last pass only evaluates
             last = iter_num == self.config.max_iters or self.config.eval_only
             stopping = self._stop_requested()
+            if stopping and self.stop.signal_name:
+                self.reporter.emit(Notice(message=f"{self.stop.signal_name}: saving, then stopping"))
             if self._eval_due(iter_num, last, stopping):
                 self._evaluate(iter_num)
             if self._save_due(iter_num, last, stopping):

@@ -40,7 +40,7 @@ class Assembler:
         last = self._run.iters[-1] if self._run.iters else None
         if last is not None and last.iter_num == point.iter_num:
             return
-        self._begin_at(point.iter_num)
+        self._begin_at(point.iter_num, settling=point.mfu_pending)
         self._run.iters.append(point)
         self._run.n_iter_lines += 1
 
@@ -65,7 +65,7 @@ class Assembler:
         if not self.log.runs:
             self.log.runs.append(self._run)
 
-    def _begin_at(self, iter_num: int) -> None:
+    def _begin_at(self, iter_num: int, *, settling: bool = False) -> None:
         last = self._run.last_iter
         if last is not None and iter_num < last:  # the iteration goes back: another process, no header seen
             self._close()
@@ -73,7 +73,9 @@ class Assembler:
         if self._run.has_points:
             pass
         elif not self._run.resuming:
-            self._run.process_starts.append(iter_num)
+            # A log that begins somewhere else, without a header, is an excerpt: nothing starts there.
+            if iter_num == 0 or self._run.header_seen or settling:
+                self._run.process_starts.append(iter_num)
         elif not self._continue_previous(iter_num):
             self._run.process_starts.append(iter_num)
             self._run.resumed_at.append(iter_num)

@@ -33,6 +33,9 @@ class Finding:
         return f"{self.code}.{self.variant}" if self.variant else self.code
 
 
+_PARAMS_ROUNDING = 5_000  # "0.80M" is rounded to 0.01 million
+
+
 def _default(name: str) -> float | None:
     value = DEFAULTS.get(name)
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
@@ -131,9 +134,10 @@ class Case:
         n_layer, n_embd, block_size = (int(value) if value else 0 for value in values)
         if not (n_layer and n_embd and block_size and self.run.n_params):
             return None
-        # N = 12 · L · C² for the blocks plus V · C for the tied embedding (and under 1 % of biases and norms).
-        vocab_implied = (self.run.n_params - 12 * n_layer * n_embd**2) / n_embd
-        return (n_layer, n_embd, block_size) if 0 < vocab_implied < 300_000 else None
+        # N = 12 · L · C² for the blocks plus V · C for the tied embedding, and little else; V below 300,000.
+        embedding = self.run.n_params - 12 * n_layer * n_embd**2
+        fits = -_PARAMS_ROUNDING < embedding < 300_000 * n_embd
+        return (n_layer, n_embd, block_size) if fits else None
 
     def recent_loss(self, points: int = 5) -> float | None:
         """Median of the last training losses: single batches are noisy."""

@@ -83,7 +83,6 @@ def crashed(case: Case) -> Finding | None:
         return None
     known = [(f, cause) for f in failures if (cause := cause_of(f))]
     failure, cause = known[0] if known else (failures[0], "")
-    where = case.run.last_iter
     return Finding(
         code="crashed",
         severity="error",
@@ -92,7 +91,6 @@ def crashed(case: Case) -> Finding | None:
         numbers={
             "exception": failure.exception.rsplit(".", 1)[-1],
             "message": _one_line(failure),
-            "when": -1 if where is None else where,
         },
         variant=cause,
     )

@@ -5,11 +5,39 @@ from pathlib import Path
 
 import pytest
 
+from nanogpt_cli.data.prepare import prepare
 from nanogpt_cli.data.tiktoken_tokenizer import TiktokenTokenizer, load_encoding
+from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import Event, Progress, Warned
 from tests.gpt2_vocabulary import seed_tiktoken_cache
 
 TEXTS = Path(__file__).parent.parent / "fixtures" / "texts"
+TEXT = "To be, or not to be: that is the question.\nWhether 'tis nobler in the mind to suffer\n" * 20
+
+
+def write(text: str, name: str = "input.txt") -> str:
+    Path(name).write_bytes(text.encode())
+    return name
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Every file under `folder`, stamps aside."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".verified.json"
+    }
+
+
+def refusal(source: str, **options: object) -> NanoGPTError:
+    """The error of prepare, which must have written nothing."""
+    before = snapshot(Path())
+    with pytest.raises(NanoGPTError) as caught:
+        prepare(source, **options)  # type: ignore[arg-type]
+    assert snapshot(Path()) == before
+    assert "\n" not in caught.value.message
+    assert caught.value.hint
+    return caught.value
 
 
 @pytest.fixture(scope="session")

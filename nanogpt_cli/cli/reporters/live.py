@@ -43,7 +43,7 @@ _COLUMNS = (
     _Column("tokens", "tok/s", 6, 5),
     _Column("mfu", "MFU", 6, 2),
     _Column("eta", "ETA", 7, 3),
-    _Column("note", "", 11, 6),
+    _Column("note", "", 5, 0),
 )
 _GAP = 1
 
@@ -52,7 +52,6 @@ _GAP = 1
 class _Row:
     cells: dict[str, str]
     style: str = ""
-    milestone: bool = False
 
 
 class LiveReporter:
@@ -86,8 +85,7 @@ class LiveReporter:
             case events.EvalDone():
                 self._eval(event)
             case events.CheckpointSaved():
-                note = "saved, best" if event.best else "saved"
-                self._milestone(_Row({"iter": str(event.iter_num), "note": note}, "dim", True))
+                self._milestone(_Row({"iter": str(event.iter_num), "note": "saved"}, "dim"))
             case events.Warned():
                 self.console.print(Text("warning: ", style="yellow") + Text(event.message))
             case events.Notice():
@@ -140,11 +138,11 @@ class LiveReporter:
             "train": f"{event.train_loss:.4f}",
             "val": f"{event.val_loss:.4f}",
             "lr": learning_rate(event.lr),
-            "note": "eval, best" if event.best else "eval",
+            "note": "best" if event.best else "eval",
         }
         if self.latest:  # how fast the run was when it got there
             cells |= {key: self.latest[-1].cells[key] for key in ("ms", "tokens", "mfu", "eta")}
-        self._milestone(_Row(cells, "bold green" if event.best else "bold", True))
+        self._milestone(_Row(cells, "bold green" if event.best else "bold"))
 
     def _milestone(self, row: _Row) -> None:
         self.rows.append(row)

@@ -11,9 +11,9 @@ from nanogpt_cli.cli.reporters.words import duration, ending_sentence, percent, 
 def start_panel(event: events.RunStarted) -> Panel:
     """What is about to be trained, on what, how, and what to expect."""
     config = event.config
-    micro, size = config.gradient_accumulation_steps, config.batch_size
     worked_out = (
-        f"{micro} micro-batch{'' if micro == 1 else 'es'} × {size} sequence{'' if size == 1 else 's'} × "
+        f"{_count(config.gradient_accumulation_steps, 'micro-batch', 'es')} × "
+        f"{_count(config.batch_size, 'sequence')} × "
         f"{config.block_size} tokens = {event.tokens_per_iter:,} per iteration"
     )
     if event.world_size > 1:
@@ -25,8 +25,8 @@ def start_panel(event: events.RunStarted) -> Panel:
         ("compile", f"{'on' if event.compile else 'off'}: {event.compile_reason}"),
         (
             "model",
-            f"{event.n_params / 1e6:.2f}M parameters: {config.n_layer} layers, {config.n_head} heads, "
-            f"{config.n_embd} wide",
+            f"{event.n_params / 1e6:.2f}M parameters: {_count(config.n_layer, 'layer')}, "
+            f"{_count(config.n_head, 'head')}, {config.n_embd} wide",
         ),
         ("tokens", worked_out),
         (
@@ -64,6 +64,10 @@ def end_panel(event: events.RunEnded) -> Panel:
         title_align="left",
         border_style="green" if healthy else "yellow" if event.reason != "nonfinite" else "red",
     )
+
+
+def _count(number: int, word: str, ending: str = "s") -> str:
+    return f"{number} {word}{'' if number == 1 else ending}"
 
 
 def _grid(lines: list[tuple[str, str]]) -> Table:

@@ -144,15 +144,20 @@ def read_preset(name: str) -> Layer:
     return dataclasses.replace(layer, lines={})  # nobody edits a preset: its name is place enough
 
 
-def dump_toml(config: TrainConfig, *, header: str = "") -> str:
-    """The configuration as TOML with every setting written out, in the schema's order."""
+def dump_toml(config: TrainConfig, *, header: str = "", origins: Mapping[str, str] | None = None) -> str:
+    """The configuration as TOML with every setting written out, in the schema's order.
+
+    `origins` are added as comments, but for defaults.
+    """
     lines = [f"# {line}" for line in header.splitlines()]
     group = ""
     for setting in SETTINGS.values():
         if setting.group != group:
             group = setting.group
             lines += ["", f"# {group}"]
-        lines.append(f"{setting.name} = {toml_value(getattr(config, setting.name))}")
+        origin = (origins or {}).get(setting.name, "default")
+        comment = "" if origin == "default" else f"  # {' '.join(origin.split())}"
+        lines.append(f"{setting.name} = {toml_value(getattr(config, setting.name))}{comment}")
     return "\n".join(lines).lstrip("\n") + "\n"
 
 

@@ -155,7 +155,11 @@ def _open_run_dir(
         f"The resolved configuration of this run (started with init_from = {loaded.config.init_from}).\n"
         f"Go on with it: nanogpt train --resume --out-dir {run_dir.as_posix()}"
     )
-    write_atomic(run_dir / CONFIG_FILE, dump_toml(resolved, header=header))
+    own = (run_dir / CONFIG_FILE).as_posix()  # on resume most values come from this very file
+    origins = {
+        name: text for name, text in loaded.origins.items() if not Path(text).as_posix().startswith(own)
+    }
+    write_atomic(run_dir / CONFIG_FILE, dump_toml(resolved, header=header, origins=origins))
     write_json(run_dir / "env.json", _environment(hardware))
     if dataset.tokenizer is not None:
         save_tokenizer(dataset.tokenizer, run_dir)

@@ -6,6 +6,7 @@ a run killed at any moment leaves only complete checkpoints. Format: https://hug
 (nothing is pickled). Weights carry nanoGPT's names; the tied lm_head is stored once, as wte.
 """
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -82,15 +83,15 @@ def save_checkpoint(
     state: TrainState,
     dataset: dict[str, str],
 ) -> Path:
-    """Write the checkpoint of `state.iter_num` and return its folder; one already there is left alone.
+    """Write the checkpoint of `state.iter_num` and return its folder; an intact one there is left alone.
 
     Raises OSError when the disk is full or read-only (nothing is left behind), and NanoGPTError rather than
     save weights that are not finite.
     """
     target = run_dir / "checkpoints" / f"iter_{state.iter_num:08d}"
-    if is_complete(target):
+    if is_complete(target) and not _altered_files(target):
         return target
-    shutil.rmtree(target, ignore_errors=True)  # an incomplete folder of that name is of no use to anyone
+    shutil.rmtree(target, ignore_errors=True)  # a damaged folder of that name is of no use to anyone
     weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items() if k != _TIED}
     if not all(bool(v.isfinite().all()) for v in weights.values()):
         raise NanoGPTError(
@@ -133,9 +134,8 @@ def list_checkpoints(run_dir: Path) -> list[Path]:
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Open one checkpoint after checking every file's SHA-256; raises NanoGPTError when it is damaged."""
-    for name, entry in _marked_files(path).items():
-        if not (path / name).is_file() or sha256_file(path / name) != entry["sha256"]:
-            raise _damaged(path, f"{name} is not what was saved")
+    if altered := _altered_files(path):
+        raise _damaged(path, f"{altered[0]} is not what was saved")
     return _read_state(path)
 
 
@@ -143,14 +143,17 @@ def best_checkpoint(run_dir: Path) -> Path | None:
     """The checkpoint with the lowest val loss of its own; None when none was evaluated."""
     scored = []
     for path in list_checkpoints(run_dir):
-        loss = _read_state(path).own_val_loss
-        if loss is not None:
-            scored.append((loss, path))
+        with contextlib.suppress(NanoGPTError):  # a damaged state.json is nobody's best
+            loss = _read_state(path).own_val_loss
+            if loss is not None:
+                scored.append((loss, path))
     return min(scored)[1] if scored else None
 
 
 def remove_old_checkpoints(run_dir: Path, keep: int) -> None:
     """Delete all but the newest `keep` checkpoints and the best one."""
+    for left_behind in (run_dir / "checkpoints").glob(f"{TEMPORARY_PREFIX}*"):  # by a run that was killed
+        shutil.rmtree(left_behind, ignore_errors=True)
     best = best_checkpoint(run_dir)
     for path in list_checkpoints(run_dir)[:-keep]:
         if path != best:
@@ -181,6 +184,14 @@ def _read_state(path: Path) -> Checkpoint:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path, f"{STATE} cannot be read ({error})") from None
+
+
+def _altered_files(path: Path) -> list[str]:
+    return [
+        name
+        for name, entry in _marked_files(path).items()
+        if not (path / name).is_file() or sha256_file(path / name) != entry["sha256"]
+    ]
 
 
 def _marked_files(path: Path) -> dict[str, dict[str, Any]]:

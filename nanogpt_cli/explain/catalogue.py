@@ -23,11 +23,16 @@ class Catalogue:
     language: str
     tables: Mapping[str, Any]
 
-    def finding(self, finding: Finding, part: str) -> str:
-        """`title`, `verdict`, `message` or `advice` of a finding; "" where there is none."""
+    def finding(self, finding: Finding, part: str, *, ours: bool = False) -> str:
+        """`title`, `verdict`, `message` or `advice` of a finding; "" where there is none.
+
+        For a run of this program (`ours`) a text `<part>_ours` goes before `<part>` of the same table.
+        """
         table = self.tables["findings"][finding.code]
-        variant = table.get(finding.variant, {}) if finding.variant else {}
-        text: str = variant.get(part, table.get(part, ""))
+        tables = (table[finding.variant], table) if finding.variant else (table,)
+        names = (f"{part}_ours", part) if ours else (part,)
+        found = (t[name] for t in tables for name in names if name in t)
+        text: str = next(found, "")
         return text.format_map(finding.numbers)
 
     def text(self, section: str, key: str, /, **numbers: Number) -> str:

@@ -89,6 +89,7 @@ class MetricsReader:
     def _end(self, record: Mapping[str, object]) -> None:
         self._assembler.current.ending = Ending(
             reason=str(record.get("reason") or ""),
+            iters=_int(record, "iters"),
             wall_seconds=_float(record, "wall_seconds"),
         )
 

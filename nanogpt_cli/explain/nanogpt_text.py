@@ -30,7 +30,7 @@ _PARAMS = re.compile(r"number of parameters: (\d{1,9}(?:\.\d{1,6})?)M")
 _SAVING = "saving checkpoint to "
 _OUR_END = re.compile(
     r"^(?P<how>finished|evaluated|interrupted and saved|terminated and saved|diverged)"
-    r" after \d+ iterations in "
+    r" after (?P<iters>\d{1,12}) iterations in "
 )
 _OUR_REASONS: Final = {
     "finished": "finished",
@@ -89,7 +89,9 @@ class TextReader:
                 run.checkpoints.append(run.last_iter)
             return True
         if found := _OUR_END.match(line):
-            self._assembler.current.ending = Ending(reason=_OUR_REASONS[found["how"]])
+            self._assembler.current.ending = Ending(
+                reason=_OUR_REASONS[found["how"]], iters=int(found["iters"])
+            )
             return True
         return self._header(line)
 

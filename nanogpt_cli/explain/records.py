@@ -48,6 +48,7 @@ class Ending:
     """How our own log says the run ended: the `end` record, or train.log's last sentence."""
 
     reason: str  # finished, eval_only, SIGINT, SIGTERM, nonfinite
+    iters: int | None = None  # iterations done, which may be more than were logged
     wall_seconds: float | None = None
 
 

@@ -107,6 +107,7 @@ def explain(
     run = log.runs[-1]
     case = Case(log=log, run=run)
     findings = diagnose(log, run)
+    ours = not run.nanogpt_habits
     return Explanation(
         source=log.source,
         log=log,
@@ -120,9 +121,9 @@ def explain(
                 iters=finding.iters,
                 confidence=finding.confidence,
                 numbers=finding.numbers,
-                title=catalogue.finding(finding, "title"),
-                message=catalogue.finding(finding, "message"),
-                advice=catalogue.finding(finding, "advice"),
+                title=catalogue.finding(finding, "title", ours=ours),
+                message=catalogue.finding(finding, "message", ours=ours),
+                advice=catalogue.finding(finding, "advice", ours=ours),
             )
             for finding in findings
         ),

@@ -16,7 +16,11 @@ def summarize(case: Case, findings: Sequence[Finding], catalogue: Catalogue) -> 
         return catalogue.finding(findings[0], "message") if findings else ""
     say = _Sayer(case, catalogue)
     sentences = [say.kind(), say.extent(), *say.speed(), *say.progress()]
-    verdicts = [text for finding in findings if (text := catalogue.finding(finding, "verdict"))]
+    verdicts = [
+        text
+        for finding in findings
+        if (text := catalogue.finding(finding, "verdict", ours=not case.run.nanogpt_habits))
+    ]
     return " ".join([*sentences, *verdicts[:_MAX_VERDICTS]])
 
 

@@ -84,10 +84,12 @@ def _newest(*, quiet: bool) -> str:
 
 
 def _next_command(explanation: "Explanation") -> str:
-    """Try the model of a run directory; of a bare log, look at its last line closely."""
+    """Go on with a stopped run, try a run's model; of a bare log, look at its last line closely."""
     if explanation.source == "-":
         return "nanogpt train --preset cpu-tiny"
     folder = Path(explanation.source).parent
+    if (folder / "checkpoints").is_dir() and "interrupted" in explanation.codes:
+        return f"nanogpt train --resume --out-dir {folder}"
     if (folder / "checkpoints").is_dir():
         return f'nanogpt sample {folder} --prompt "..."'
     last = explanation.run.last_iter

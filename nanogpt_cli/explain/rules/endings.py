@@ -108,7 +108,7 @@ def interrupted(case: Case) -> Finding | None:
         code="interrupted",
         severity="info" if variant == "ctrl_c" else "warning",
         iters=_last_iters(case),
-        numbers={"signal": reason, "last_iter": case.run.last_iter or 0},
+        numbers={"signal": reason, "last_iter": _done(case)},
         variant=variant,
     )
 
@@ -122,7 +122,11 @@ def finished(case: Case) -> Finding | None:
         if case.run.ending.reason not in {"finished", "eval_only"}:
             return None
         return Finding(
-            code="finished", severity="info", iters=(last,), numbers={"last_iter": last}, variant="ours"
+            code="finished",
+            severity="info",
+            iters=(last,),
+            numbers={"last_iter": _done(case)},
+            variant="ours",
         )
     if target is None or last <= target - max(1, case.setting("log_interval") or 1):
         return None
@@ -163,6 +167,13 @@ def truncated(case: Case) -> Finding | None:
         numbers={"last_iter": last, "eval_interval": interval, "last_eval_iter": evals[-1]},
         variant="between_evals",
     )
+
+
+def _done(case: Case) -> int:
+    """Iterations done: what our own ending says, else the last one logged."""
+    if case.run.ending is not None and case.run.ending.iters is not None:
+        return case.run.ending.iters
+    return case.run.last_iter or 0
 
 
 def _anything(case: Case) -> bool:

@@ -1,0 +1,89 @@
+"""Logs written for tests, in nanoGPT's format and in ours; `explain_text` explains one from memory."""
+
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from nanogpt_cli.explain.parse import parse_stream
+from nanogpt_cli.explain.records import Log
+from nanogpt_cli.explain.report import Explanation, explain
+
+FIXTURES = Path(__file__).resolve().parent.parent / "fixtures" / "logs"
+
+HEADER = (
+    "tokens per iteration will be: 491,520\n"
+    "defaulting to vocab_size of GPT-2 to 50304 (50257 rounded up for efficiency)\n"
+    "Initializing a new model from scratch\n"
+    "number of parameters: 123.59M\n"
+)
+
+
+def parse_text(text: str | bytes) -> Log:
+    """The records of a log given as text."""
+    raw = text.encode() if isinstance(text, str) else text
+    return parse_stream(io.BytesIO(raw), "test.log")
+
+
+def explain_text(text: str | bytes, lines: tuple[int, int] | None = None) -> Explanation:
+    """The explanation of a log given as text."""
+    return explain(parse_text(text), lines=lines)
+
+
+def codes(text: str | bytes) -> tuple[str, ...]:
+    """Codes of the findings, most important first."""
+    return explain_text(text).codes
+
+
+def iter_line(number: int, loss: float, ms: float = 50.0, mfu: float | None = 5.0) -> str:
+    """One training line of nanoGPT's."""
+    return f"iter {number}: loss {loss:.4f}, time {ms:.2f}ms" + ("" if mfu is None else f", mfu {mfu:.2f}%")
+
+
+def eval_lines(losses: Iterable[tuple[float, float]], interval: int = 250) -> str:
+    """Evaluations 0, interval, 2·interval …"""
+    return "".join(
+        f"step {i * interval}: train loss {train:.4f}, val loss {val:.4f}\n"
+        for i, (train, val) in enumerate(losses)
+    )
+
+
+def iter_lines(losses: Iterable[float], interval: int = 10, start: int = 0) -> str:
+    """Training lines start, start + interval …, each at the usual speed."""
+    return "".join(iter_line(start + i * interval, loss) + "\n" for i, loss in enumerate(losses))
+
+
+def falling(first: float, last: float, count: int) -> list[float]:
+    """A loss that falls as losses do: fast, then slowly towards `last`."""
+    return [last + (first - last) * math.exp(-5 * i / max(1, count - 1)) for i in range(count)]
+
+
+def record(event: str, **fields: object) -> str:
+    """One line of metrics.jsonl."""
+    return json.dumps({"v": 1, "event": event, **fields}) + "\n"
+
+
+RUN: Mapping[str, object] = {
+    "config": {"max_iters": 200, "eval_interval": 50, "eval_iters": 20, "batch_size": 12, "block_size": 64,
+               "gradient_accumulation_steps": 1, "n_layer": 4, "n_head": 4, "n_embd": 128},
+    "n_params": 804096,
+    "vocab_size": 65,
+    "tokens_per_iter": 768,
+    "flops_per_token": 5.2e6,
+    "peak_flops": 4e11,
+    "peak_source": "measured: bfloat16 matrix products on this device",
+    "device": "cpu (2 threads)",
+}  # fmt: skip
+
+
+def metrics(steps: Iterable[float] = (), end: str = "", **changes: object) -> str:
+    """A metrics.jsonl: run, one step every 10 iterations, an eval every 50, and the end if one is named."""
+    text = record("run", **{**RUN, **changes})
+    for i, loss in enumerate(steps):
+        if i % 5 == 0:
+            text += record("eval", step=i * 10, train_loss=loss, val_loss=loss + 0.02, lr=1e-3, best=True)
+            text += record("checkpoint", step=i * 10, path="out/x", best=True, save_ms=10.0)
+        text += record("step", step=i * 10, loss=loss, lr=1e-3, grad_norm=0.5, step_ms=40.0,
+                       tok_per_sec=19200.0, mfu=0.25, tokens=i * 7680)  # fmt: skip
+    return text + (record("end", reason=end, iters=200, wall_seconds=12.5) if end else "")

@@ -6,7 +6,9 @@ of square matrix products for CPUs and unknown devices.
 """
 
 import json
+import math
 import os
+import re
 import statistics
 import time
 from pathlib import Path
@@ -18,7 +20,7 @@ from nanogpt_cli.engine.models.gpt2 import GPT2, GPT2Config
 from nanogpt_cli.files import write_json
 
 # Dense FLOP/s by dtype, without sparsity (float32 is TF32 where the GPU has it). The first name that the
-# device's name contains counts, so the longer names stand first. Links go to the makers' datasheets.
+# device's name contains as words counts, so the longer names stand first. Links go to the makers' datasheets.
 _NVIDIA = "https://www.nvidia.com/en-us/data-center"
 _DATASHEET: tuple[tuple[str, dict[str, float], str], ...] = (
     ("H200", {"bfloat16": 989e12, "float16": 989e12, "float32": 494e12}, f"{_NVIDIA}/h200/"),
@@ -63,9 +65,14 @@ def peak_flops(hardware: Hardware) -> tuple[float, str]:
     if hardware.device.type == "cuda":
         name = torch.cuda.get_device_name(hardware.device)
         for part, by_dtype, source in _DATASHEET:
-            if part in name and hardware.dtype_name in by_dtype:
+            if _is_model(part, name) and hardware.dtype_name in by_dtype:
                 return by_dtype[hardware.dtype_name], f"datasheet, dense {hardware.dtype_name}: {source}"
     return _measured_peak(hardware)
+
+
+def _is_model(part: str, name: str) -> bool:
+    """Whole words: an L40 is no L4, an RTX A1000 no A100; a laptop's or a Ti is another chip as well."""
+    return re.search(rf"\b{part}\b(?! (Ti|D|Laptop)\b)", name) is not None
 
 
 def _measured_peak(hardware: Hardware) -> tuple[float, str]:
@@ -110,8 +117,10 @@ def _read_cache(path: Path) -> dict[str, float]:
         return {}  # missing or damaged: measure again
     if not isinstance(document, dict) or document.get("version") != _CACHE_VERSION:
         return {}
-    peaks = document.get("peaks", {})
-    return {k: float(v) for k, v in peaks.items() if isinstance(v, int | float) and v > 0}
+    peaks = document.get("peaks")
+    if not isinstance(peaks, dict):
+        return {}
+    return {k: float(v) for k, v in peaks.items() if isinstance(v, int | float) and 0 < v < math.inf}
 
 
 def _cache_dir() -> Path:

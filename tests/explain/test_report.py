@@ -139,6 +139,14 @@ def test_pending_mfu_and_first_time() -> None:
     )
 
 
+def test_mfu_formula_counts_attention() -> None:
+    """Popular explanations give 6·N·tokens alone; for GPT-2 that is 13 % too little."""
+    full = 100 * (6 * 123_590_000 + 12 * 12 * 768 * 1024) * 491_520 / 3.0 / 312e12
+    text = HEADER + "".join(iter_line(i, 9.0, ms=3000.0, mfu=full) + "\n" for i in range(0, 50, 10))
+    assert f"/ 3.00000 s / 312e12 = {full:.2f} %" in parts(explain_text(text), "iter 40")["mfu"]
+    assert f"{full:.2f}" == "44.89"
+
+
 def test_mfu_of_several_processes_is_not_contradicted() -> None:
     """nanoGPT counts one process's tokens; the formula over all of them would give four times the MFU."""
     slow = HEADER + "".join(iter_line(i, 9.0, ms=3000.0, mfu=10.0) + "\n" for i in range(0, 50, 10))

@@ -257,3 +257,8 @@ def test_resume_in_metrics_is_one_run() -> None:
     explanation = explain_text(text)
     assert "resumed" in explanation.codes
     assert "multiple_runs" not in explanation.codes
+
+
+def test_a_little_worse_than_untrained_is_diverged() -> None:
+    assert "diverged" in codes(HEADER + iter_lines([10.9, 8.0, 6.0, 5.0] + [11.6] * 6))
+    assert "diverged" not in codes(HEADER + iter_lines([10.9, 8.0, 6.0, 5.0] + [10.9] * 6))

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
@@ -196,16 +197,17 @@ def loss_spike(case: Case) -> Finding | None:
 
 def _spike_peaks(points: Sequence[IterPoint]) -> list[tuple[float, IterPoint]]:
     """(usual loss before, highest point) of every episode; calm points alone move the window on."""
-    calm: list[float] = []
+    calm: deque[float] = deque(maxlen=_SPIKE_WINDOW)
     peaks: list[tuple[float, IterPoint]] = []
     in_episode = 0  # points since the episode began; 0: none
     for point in points:
-        window = calm[-_SPIKE_WINDOW:]
-        if len(window) < _SPIKE_MIN_WINDOW:
+        # The minimum is below the median: a point this low is no spike, and most are settled without sorting.
+        if len(calm) < _SPIKE_MIN_WINDOW or point.loss <= min(calm) + _SPIKE_NATS:
+            in_episode = 0
             calm.append(point.loss)
             continue
-        usual = statistics.median(window)
-        scatter = statistics.median([abs(loss - usual) for loss in window])
+        usual = statistics.median(calm)
+        scatter = statistics.median([abs(loss - usual) for loss in calm])
         if point.loss <= usual + max(_SPIKE_NATS, _SPIKE_DEVIATIONS * scatter):
             in_episode = 0
             calm.append(point.loss)
@@ -216,5 +218,7 @@ def _spike_peaks(points: Sequence[IterPoint]) -> list[tuple[float, IterPoint]]:
             peaks[-1] = (peaks[-1][0], point)
         in_episode += 1
         if in_episode >= _SPIKE_WINDOW:  # it stays up there: this is the new usual
-            calm, in_episode = [point.loss], 0
+            calm.clear()
+            calm.append(point.loss)
+            in_episode = 0
     return peaks

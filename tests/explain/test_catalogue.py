@@ -2,7 +2,6 @@
 
 import ast
 import string
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,18 +128,3 @@ def test_crash_texts_use_only_the_two_numbers() -> None:
         for part in PARTS:
             fields = {field for _, field, _, _ in string.Formatter().parse(table.get(part, "")) if field}
             assert fields <= {"exception", "message"}
-
-
-@pytest.mark.slow
-def test_catalogue_is_in_the_wheel(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
-    root = Path(__file__).resolve().parents[2]
-    subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(root)],
-        check=True,
-        capture_output=True,
-    )
-    (wheel,) = tmp_path.glob("*.whl")
-    assert "nanogpt_cli/explain/messages/en.toml" in zipfile.ZipFile(wheel).namelist()

@@ -125,9 +125,9 @@ def _compiled(model: GPT2, config: TrainConfig, hardware: Hardware, reporter: Re
     if not hardware.compile:
         return model
     reporter.emit(Compiling())
-    compiled = cast("nn.Module", torch.compile(model))
     idx = torch.zeros(config.batch_size, config.block_size, dtype=torch.int64, device=hardware.device)
     try:
+        compiled = cast("nn.Module", torch.compile(model))  # refuses at once on a Python it does not know
         with hardware.autocast():
             _, loss = compiled(idx, idx)
         loss.backward()

@@ -1,0 +1,149 @@
+"""`nanogpt sample`: text on stdout and nothing else there, prompts from anywhere, and its refusals."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from nanogpt_cli.engine import flops
+from tests.cli.tiny_run import RUN, prepare, train, trained
+from tests.gpt2_vocabulary import seed_tiktoken_cache
+from tests.helpers import Result, run_cli
+
+SHORT = ("--max-new-tokens", 20)
+
+
+@pytest.fixture(autouse=True)
+def run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flops, "measure_gemm", lambda _hardware: 1e12)
+    trained()
+
+
+def test_text_on_stdout_words_on_stderr() -> None:
+    result = run_cli("sample", "--prompt", "El niño", *SHORT)
+    assert result.code == 0
+    assert result.out.startswith("El niño")
+    assert len(result.out) == len("El niño") + 20 + 1
+    assert result.out.endswith("\n")
+    said = result.err.splitlines()
+    assert said[0].startswith(f"sampling from {RUN}")
+    assert said[1].startswith("20 tokens in ")
+    assert said[2] == "next: nanogpt explain-log"
+    assert "\x1b" not in result.out + result.err
+
+
+def test_quiet_leaves_only_the_text() -> None:
+    result = run_cli("sample", "--quiet", *SHORT)
+    assert result.err == ""
+    assert len(result.out) == 1 + 20 + 1
+
+
+def test_json() -> None:
+    result = run_cli("sample", "--prompt", "你", "-n", 2, "--json", *SHORT)
+    document = result.json()
+    assert list(document) == ["schema_version", "prompt", "samples", "tokens_per_second"]
+    assert document["prompt"] == "你"
+    assert [len(text) for text in document["samples"]] == [21, 21]
+    assert all(text.startswith("你") for text in document["samples"])
+    assert document["tokens_per_second"] > 0
+    assert "你" in result.out, "text is not escaped"
+
+
+def test_the_seed_fixes_the_text() -> None:
+    texts = [run_cli("sample", "--seed", seed, *SHORT).out for seed in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_several_samples_are_separated_as_nanogpt_does() -> None:
+    out = run_cli("sample", "-n", 3, *SHORT).out
+    samples = out.split("\n---------------\n")
+    assert len(samples) == 4
+    assert samples[-1] == ""
+    assert len(set(samples[:3])) == 3
+
+
+def test_the_second_sample_is_the_first_of_the_next_seed() -> None:
+    two = run_cli("sample", "-n", 2, "--seed", 5, "--json", *SHORT).json()["samples"]
+    one = run_cli("sample", "--seed", 6, "--json", *SHORT).json()["samples"]
+    assert two[1] == one[0]
+
+
+def test_temperature_0_and_top_k_1_agree() -> None:
+    cold = run_cli("sample", "--temperature", 0, *SHORT).out
+    assert run_cli("sample", "--top-k", 1, "--seed", 9, *SHORT).out == cold
+
+
+def test_prompts_from_a_file_and_from_stdin() -> None:
+    Path("prompt.txt").write_text("Où est", encoding="utf-8")
+    expected = run_cli("sample", "--prompt", "Où est", *SHORT).out
+    assert run_cli("sample", "--prompt", "FILE:prompt.txt", *SHORT).out == expected
+    assert run_cli("sample", "--start=FILE:prompt.txt", f"--out_dir={RUN}", *SHORT).out == expected
+    assert run_cli("sample", "--prompt", "-", *SHORT, stdin="Où est").out == expected
+
+
+def test_characters_of_a_byte_vocabulary_come_out_whole() -> None:
+    prepare("你好，世界。El niño. " * 60, "--tokenizer", "byte")
+    assert train("--overwrite").code == 0
+    out = run_cli("sample", "--prompt", "你", *SHORT).out
+    assert out.startswith("你")
+
+
+def test_a_checkpoint_folder_can_be_named() -> None:
+    path = RUN / "checkpoints" / "iter_00000003"
+    result = run_cli("sample", path, *SHORT)
+    assert str(path) in result.err
+
+
+# --- Refusals
+
+
+def assert_refused(result: Result, code: int, message: str, hint: str) -> None:
+    assert result.code == code, result.err
+    assert result.out == ""
+    error, said = [line for line in result.err.splitlines() if not line.startswith("sampling from")]
+    assert error.startswith("error: ")
+    assert message in error
+    assert said.startswith("hint: ")
+    assert hint in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message", "hint"),
+    [
+        (["--prompt", "Größe ß"], 1, "the prompt has 4 characters the vocabulary does not: 'G'", "byte"),
+        (["--prompt", ""], 2, "the prompt is empty", "--prompt"),
+        (["--prompt", "FILE:none.txt"], 2, "there is no prompt file none.txt", "FILE:"),
+        (["nowhere"], 2, "there is no run nowhere", str(RUN)),
+        (["--temperature", "-1"], 2, "--temperature", "nanogpt sample --help"),
+        (["--max-new-tokens", "0"], 2, "--max-new-tokens", "nanogpt sample --help"),
+        (["--device", "cuda"], 2, "no CUDA GPU", "--device cpu"),
+        (["--device", "cpu", "--dtype", "float16"], 2, "float16 on a CPU", "--dtype bfloat16"),
+    ],
+)
+def test_wrong_input(
+    arguments: list[str], code: int, message: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert_refused(run_cli("sample", *arguments), code, message, hint)
+
+
+def test_a_prompt_file_that_is_not_text() -> None:
+    Path("prompt.bin").write_bytes(b"ab\xff")
+    assert_refused(run_cli("sample", "-p", "FILE:prompt.bin"), 2, "not UTF-8 text (byte 2)", "text file")
+
+
+def test_without_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert_refused(run_cli("sample"), 1, "there is no trained run under out/", "nanogpt train")
+
+
+def test_pretrained_weights_without_a_run() -> None:
+    import transformers
+
+    seed_tiktoken_cache(Path(os.environ["TIKTOKEN_CACHE_DIR"]))
+    config = transformers.GPT2Config(n_embd=8, n_layer=1, n_head=1, n_positions=16)
+    transformers.GPT2LMHeadModel(config).save_pretrained("served")
+    result = run_cli("sample", "--init-from", "served", "--prompt", "Hello", "--max-new-tokens", 5)
+    assert result.code == 0, result.err
+    assert result.out.startswith("Hello")

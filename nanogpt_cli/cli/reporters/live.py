@@ -223,7 +223,7 @@ def fitting_columns(width: int) -> list[_Column]:
     """Drop the least important columns until the rest fits."""
     columns = list(_COLUMNS)
     while sum(column.width + _GAP for column in columns) > width and len(columns) > 3:
-        columns.remove(max(columns, key=lambda column: column.rank))
+        columns.remove(max(reversed(columns), key=lambda column: column.rank))
     return columns
 
 

@@ -76,8 +76,8 @@ def drop_records_from(path: Path, iter_num: int) -> None:
         try:
             record = json.loads(line)
             step, event = record.get("step", -1), record.get("event")
-        except (ValueError, AttributeError):
-            continue  # the line the run was killed in
-        if step < iter_num or (step == iter_num and event in {"eval", "checkpoint"}):
-            kept.append(line)
+            if step < iter_num or (step == iter_num and event in {"eval", "checkpoint"}):
+                kept.append(line)
+        except (ValueError, AttributeError, TypeError):
+            continue  # the line the run was killed in, or nobody's record
     write_atomic(path, "".join(line + "\n" for line in kept))

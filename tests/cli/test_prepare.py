@@ -140,3 +140,10 @@ def test_help_is_grouped() -> None:
     assert result.code == 0
     for words in ("--tokenizer", "--val-fraction", "--overwrite", "Output", "python-docs"):
         assert words in result.out
+
+
+def test_in_a_project_the_next_step_is_the_projects() -> None:
+    """It said --preset cpu-tiny beside a nanogpt.toml that sets another model."""
+    Path("input.txt").write_text("To be, or not to be.\n" * 200, encoding="utf-8")
+    Path("nanogpt.toml").write_text('preset = "gpt2-124m"\n', encoding="utf-8")
+    assert run_cli("prepare", "input.txt").err.splitlines()[-1] == "next: nanogpt train"

@@ -175,18 +175,18 @@ def test_where_the_cache_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert module._cache_dir() == Path.home() / ".cache" / "nanogpt"
 
 
-def test_a_measured_rate_is_that_of_the_faster_half(monkeypatch: pytest.MonkeyPatch) -> None:
-    """12 products of 4³ in 1, 2 … 12 µs: the median of the fastest six is 3.5 µs."""
+def test_a_measured_rate_is_that_of_the_fastest_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products of 4³ in 30, 29 … 1 µs: a busy machine can only make the others slower."""
     monkeypatch.setattr(module, "_GEMM_SIZE", 4)
     now = 0.0
-    readings = iter(range(24))
+    readings = iter(range(60))
 
     def clock() -> float:
         nonlocal now
         reading = next(readings)
         if reading % 2:
-            now += 1e-6 * (12 - reading // 2)
+            now += 1e-6 * (30 - reading // 2)
         return now
 
     monkeypatch.setattr("time.perf_counter", clock)
-    assert measure_gemm(cpu_hardware()) == pytest.approx(2 * 4**3 / 3.5e-6)
+    assert measure_gemm(cpu_hardware()) == pytest.approx(2 * 4**3 / 1e-6)

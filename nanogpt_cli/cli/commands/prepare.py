@@ -9,6 +9,7 @@ import typer
 from nanogpt_cli import events
 from nanogpt_cli.cli import console
 from nanogpt_cli.cli.options import JsonOption, QuietOption
+from nanogpt_cli.config.load import PROJECT_FILE
 
 if TYPE_CHECKING:
     from nanogpt_cli.data.prepared import PreparedDataset
@@ -91,10 +92,12 @@ def _report(prepared: "PreparedDataset", *, quiet: bool) -> None:
 
 
 def _next_command(prepared: "PreparedDataset", data_dir: Path) -> str:
+    # In a project train takes its settings from there; the preset would change nothing in them.
+    train = "nanogpt train" if Path(PROJECT_FILE).is_file() else "nanogpt train --preset cpu-tiny"
     if data_dir != DEFAULT_ROOT:
-        return f"nanogpt train --preset cpu-tiny --dataset {prepared.path}"
+        return f"{train} --dataset {prepared.path}"
     # A dataset just written is the newest, and train takes that by itself.
-    return "nanogpt train --preset cpu-tiny" + (f" --dataset {prepared.name}" if prepared.unchanged else "")
+    return train + (f" --dataset {prepared.name}" if prepared.unchanged else "")
 
 
 class ProgressBar:

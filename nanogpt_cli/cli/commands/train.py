@@ -140,7 +140,8 @@ def _resumed_job(
 ) -> _Job:
     from nanogpt_cli.engine.runs import CONFIG_FILE, choose_checkpoint, newest_run
 
-    named = load_config(*configs, preset=preset, flags=flags).config.out_dir
+    project = [Path(PROJECT_FILE)] if not configs and Path(PROJECT_FILE).is_file() else configs
+    named = load_config(*project, preset=preset, flags=flags).config.out_dir
     run_dir = Path(named) if named else newest_run()
     choose_checkpoint(run_dir, "last")  # raises the clear errors for folders without a run
     if not named:

@@ -1,0 +1,56 @@
+"""kill -9 in the middle of a run: `--resume` ends where the undisturbed run ends, bit by bit."""
+
+import signal
+from pathlib import Path
+
+from nanogpt_cli.engine.checkpoint import list_checkpoints
+from tests.workflow.processes import (
+    RUN,
+    Process,
+    losses,
+    prepare,
+    records,
+    run_to_the_end,
+    steps,
+    train_command,
+)
+
+STRAIGHT = Path("out/straight")
+
+
+def test_a_killed_and_resumed_run_equals_the_undisturbed_one() -> None:
+    """Killed twice: after the first checkpoints, and once more well into the resumed part."""
+    prepare()
+    run_to_the_end(train_command(run=STRAIGHT))
+    with Process(train_command()) as first:
+        first.wait_until(lambda: bool(steps()) and steps()[-1] >= 60)
+        first.send(signal.SIGKILL)
+        assert first.ended() == -signal.SIGKILL
+    killed_at = steps()[-1]
+    assert killed_at < 400
+    with Process([*train_command(), "--resume"]) as second:
+        second.wait_until(lambda: steps()[-1] >= killed_at + 60)
+        second.send(signal.SIGKILL)
+        assert second.ended() == -signal.SIGKILL
+    assert steps()[-1] < 399, "the run was over before it could be killed"
+    run_to_the_end([*train_command(), "--resume"])
+
+    last, expected = list_checkpoints(RUN)[-1], list_checkpoints(STRAIGHT)[-1]
+    assert last.name == expected.name == "iter_00000400"
+    for name in ("model.safetensors", "optim.safetensors"):
+        assert (last / name).read_bytes() == (expected / name).read_bytes(), name
+
+    assert steps() == list(range(0, 400, 7)), "a gap, or an iteration twice"
+    assert losses() == losses(STRAIGHT)
+    assert evaluations(RUN) == evaluations(STRAIGHT)
+    assert [step for step, *_ in evaluations(RUN)] == [0, 100, 200, 300, 400]
+    leftovers = [path.name for path in (RUN / "checkpoints").iterdir() if not path.name.startswith("iter_")]
+    assert leftovers == []
+
+
+def evaluations(run: Path) -> list[tuple[int, float, float, bool]]:
+    return [
+        (record["step"], record["train_loss"], record["val_loss"], record["best"])
+        for record in records(run)
+        if record["event"] == "eval"
+    ]

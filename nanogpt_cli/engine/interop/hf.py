@@ -5,6 +5,7 @@ four matrices per block are transposed. Reference: transformers, models/gpt2/mod
 """
 
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any, Final
@@ -135,9 +136,9 @@ def _file(name: str, folder: Path | None, filename: str) -> Path:
         )
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-    from huggingface_hub.utils import logging as hub_logging
 
-    hub_logging.set_verbosity_error()  # what goes wrong is said once, by the error below
+    # What goes wrong is said once, by the error below.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     repository = HUB_IDS.get(name, name)
     try:
         return Path(hf_hub_download(repository, filename))

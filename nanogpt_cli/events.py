@@ -5,6 +5,7 @@ else each read the same events. Times are in milliseconds (`_ms`) or seconds (`_
 second, `mfu` is a fraction 0..1 (None while it cannot be known), losses are mean nats per token.
 """
 
+import contextlib
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -166,14 +167,18 @@ class Tee:
     """Hands every event to several reporters, in order."""
 
     def __init__(self, *reporters: Reporter) -> None:
-        self.reporters = reporters
+        self.reporters = list(reporters)
 
     def emit(self, event: Event) -> None:
-        """Pass `event` to each reporter."""
-        for reporter in self.reporters:
-            reporter.emit(event)
+        """Pass `event` to each reporter; one whose terminal or pipe has gone is not asked again."""
+        for index, reporter in enumerate(self.reporters):
+            try:
+                reporter.emit(event)
+            except (OSError, ValueError):  # ValueError: the stream is closed
+                self.reporters[index] = NullReporter()
 
     def close(self) -> None:
-        """Close each reporter."""
+        """Close each reporter, whatever becomes of the others."""
         for reporter in self.reporters:
-            reporter.close()
+            with contextlib.suppress(OSError, ValueError):
+                reporter.close()

@@ -4,8 +4,10 @@ Colour and live redraw only where stderr is a terminal; rich itself honours NO_C
 and COLUMNS. `--quiet` silences everything on stderr except errors.
 """
 
+import codecs
 import functools
 import json
+import math
 import sys
 from collections.abc import Mapping
 
@@ -20,9 +22,22 @@ def stderr_console() -> Console:
 
 
 def print_json(document: Mapping[str, object] | list[dict[str, object]]) -> None:
-    """Write the one JSON document of `--json` to stdout."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write the one JSON document of `--json` to stdout; JSON has no NaN or infinity, they become null.
+
+    Text stays readable where stdout is UTF-8, and is escaped where it is not (a pipe on Windows).
+    """
+    escape = codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
+    text = json.dumps(_finite(document), indent=2, ensure_ascii=escape, allow_nan=False)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def note(message: str, *, quiet: bool = False) -> None:

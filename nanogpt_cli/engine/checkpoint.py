@@ -9,6 +9,7 @@ a run killed at any moment leaves only complete checkpoints. Format: https://hug
 import contextlib
 import dataclasses
 import json
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,10 @@ class Checkpoint:
             prefix = name + "/"
             moments = {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
             if moments:  # a parameter that never had a gradient has none
-                optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in moments.items()}
+                # Copied: on Windows a file that is still mapped cannot be renamed or deleted.
+                optimizer.state[parameter] = {
+                    k: v.to(parameter.device, copy=True) for k, v in moments.items()
+                }
 
 
 def save_checkpoint(
@@ -145,7 +149,7 @@ def best_checkpoint(run_dir: Path) -> Path | None:
     for path in list_checkpoints(run_dir):
         with contextlib.suppress(NanoGPTError):  # a damaged state.json is nobody's best
             loss = _read_state(path).own_val_loss
-            if loss is not None:
+            if loss is not None and math.isfinite(loss):
                 scored.append((loss, path))
     return min(scored)[1] if scored else None
 

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import tempfile
 import time
 from pathlib import Path
 
@@ -125,5 +126,9 @@ def _read_cache(path: Path) -> dict[str, float]:
 def _cache_dir() -> Path:
     if configured := os.environ.get("NANOGPT_CACHE_DIR"):
         return Path(configured)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "nanogpt"
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "nanogpt"
+    try:
+        return Path.home() / ".cache" / "nanogpt"
+    except RuntimeError:  # a container's user without a home
+        return Path(tempfile.gettempdir()) / "nanogpt"

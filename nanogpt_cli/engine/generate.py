@@ -52,7 +52,7 @@ def sample_token(logits: Tensor, temperature: float, top_k: int | None, generato
     """Draw one id, a scalar int64, from logits (V,)."""
     if temperature == 0:
         return logits.argmax()
-    logits = logits / temperature
+    logits = (logits - logits.max()) / temperature  # a tiny temperature must not give NaN
     if top_k is not None and top_k < len(logits):
         kept = torch.topk(logits, top_k)
         choice = torch.multinomial(kept.values.softmax(dim=0), 1, generator=generator)

@@ -1,12 +1,13 @@
 """Run directories: where a new one goes, which one is meant, and how a trained model is read back."""
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from nanogpt_cli.config.load import merge, read_file
 from nanogpt_cli.config.schema import TrainConfig
-from nanogpt_cli.data.tokenizers import Tokenizer, load_tokenizer
+from nanogpt_cli.data.tokenizers import TOKENIZER_FILE, Tokenizer, load_tokenizer
 from nanogpt_cli.engine.checkpoint import (
     Checkpoint,
     best_checkpoint,
@@ -32,7 +33,7 @@ class LoadedRun:
     checkpoint: Checkpoint
     config: TrainConfig
     model: GPT2
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | None  # None where the dataset had none that can be written down
 
 
 def load_run(path: str | Path | None, *, hardware: Hardware, which: str = "best") -> LoadedRun:
@@ -42,7 +43,8 @@ def load_run(path: str | Path | None, *, hardware: Hardware, which: str = "best"
     """
     target = Path(path) if path is not None else newest_run()
     if is_complete(target):
-        run_dir, folder = target.parent.parent, target
+        folder = target
+        run_dir = Path(os.path.relpath(target.resolve().parent.parent))  # also from inside the folder
     else:
         run_dir, folder = target, choose_checkpoint(target, which)
     checkpoint = read_checkpoint(folder)
@@ -54,7 +56,7 @@ def load_run(path: str | Path | None, *, hardware: Hardware, which: str = "best"
         checkpoint=checkpoint,
         config=read_run_config(run_dir),
         model=model,
-        tokenizer=load_tokenizer(run_dir),
+        tokenizer=load_tokenizer(run_dir) if (run_dir / TOKENIZER_FILE).exists() else None,
     )
 
 

@@ -20,7 +20,7 @@ from nanogpt_cli.config.load import LoadedConfig, dump_toml
 from nanogpt_cli.config.schema import TrainConfig
 from nanogpt_cli.data.batches import Batches, check_length
 from nanogpt_cli.data.dataset import Dataset
-from nanogpt_cli.data.tokenizers import save_tokenizer
+from nanogpt_cli.data.tokenizers import TOKENIZER_FILE, save_tokenizer
 from nanogpt_cli.engine import flops
 from nanogpt_cli.engine.device import Hardware, choose_hardware
 from nanogpt_cli.engine.distributed import from_environment, micro_batches_per_rank, process_group
@@ -51,8 +51,32 @@ def train(
     there is removed once everything else is in order. Raises NanoGPTError for what the user can
     put right, DivergedError when the loss stops being finite.
     """
+    try:
+        return _train(
+            loaded,
+            dataset,
+            run_dir,
+            reporter or NullReporter(),
+            resume=resume,
+            overwrite=overwrite and not resume,
+        )
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise _out_of_memory(loaded.config) from error
+
+
+def _train(
+    loaded: LoadedConfig,
+    dataset: Dataset,
+    run_dir: Path,
+    reporter: Reporter,
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> RunEnded:
     dist = from_environment()
-    reporter = reporter if reporter is not None and dist.is_main else NullReporter()
+    reporter = reporter if dist.is_main else NullReporter()
     started = time.perf_counter()
     hardware = choose_hardware(loaded.config, local_rank=dist.local_rank)
     micro_batches_per_rank(loaded.config.gradient_accumulation_steps, dist.world_size)
@@ -67,7 +91,7 @@ def train(
             start.checkpoint.restore_optimizer(model, optimizer)
         peak, peak_source = flops.peak_flops(hardware)
         if dist.is_main:
-            _open_run_dir(run_dir, loaded, dataset, hardware, overwrite and not resume)
+            _open_run_dir(run_dir, loaded, dataset, hardware, resume=resume, overwrite=overwrite)
         dist.barrier()
         trainer = Trainer(
             config=config,
@@ -99,10 +123,6 @@ def train(
         except DivergedError:
             summary("nonfinite")
             raise
-        except RuntimeError as error:
-            if not _is_out_of_memory(error):
-                raise
-            raise _out_of_memory(config, hardware) from error
 
 
 # --- What a run is built of
@@ -132,6 +152,8 @@ def _compiled(model: GPT2, config: TrainConfig, hardware: Hardware, reporter: Re
             _, loss = compiled(idx, idx)
         loss.backward()
     except Exception as error:  # whatever a compiler can raise: missing g++, Triton, unsupported Python …
+        if _is_out_of_memory(error):
+            raise
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         reporter.emit(Warned(message=f"torch.compile failed ({reason.strip()[:160]}); going on without it"))
         return model
@@ -141,13 +163,22 @@ def _compiled(model: GPT2, config: TrainConfig, hardware: Hardware, reporter: Re
 
 
 def _open_run_dir(
-    run_dir: Path, loaded: LoadedConfig, dataset: Dataset, hardware: Hardware, overwrite: bool
+    run_dir: Path,
+    loaded: LoadedConfig,
+    dataset: Dataset,
+    hardware: Hardware,
+    *,
+    resume: bool,
+    overwrite: bool,
 ) -> None:
     if overwrite:
-        shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
-        for name in ("metrics.jsonl", "train.log"):
+        if (run_dir / "checkpoints").exists():
+            shutil.rmtree(run_dir / "checkpoints")
+        for name in ("metrics.jsonl", "train.log", TOKENIZER_FILE):
             (run_dir / name).unlink(missing_ok=True)
     run_dir.mkdir(parents=True, exist_ok=True)
+    if not resume and not overwrite:
+        _claim(run_dir)
     resolved = dataclasses.replace(
         loaded.config, out_dir=run_dir.as_posix(), dataset=dataset.path.as_posix(), init_from="scratch"
     )
@@ -163,6 +194,17 @@ def _open_run_dir(
     write_json(run_dir / "env.json", _environment(hardware))
     if dataset.tokenizer is not None:
         save_tokenizer(dataset.tokenizer, run_dir)
+
+
+def _claim(run_dir: Path) -> None:
+    """Create the configuration file, which only one of two runs started together can do."""
+    try:
+        (run_dir / CONFIG_FILE).open("x").close()
+    except FileExistsError:
+        raise NanoGPTError(
+            f"another run has just started in {run_dir}",
+            "give the same command again: it takes the next free folder",
+        ) from None
 
 
 def _environment(hardware: Hardware) -> dict[str, object]:
@@ -188,16 +230,19 @@ def _identity(dataset: Dataset) -> dict[str, str]:
     }
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def _is_out_of_memory(error: Exception) -> bool:
     # On a CPU torch has no class for it: "DefaultCPUAllocator: can't allocate memory: you tried to …".
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
-def _out_of_memory(config: TrainConfig, hardware: Hardware) -> NanoGPTError:
+def _out_of_memory(config: TrainConfig) -> NanoGPTError:
+    what = f"out of memory with batch_size = {config.batch_size} and block_size = {config.block_size}"
     half = max(1, config.batch_size // 2)
     steps = config.gradient_accumulation_steps * config.batch_size // half
+    if config.batch_size == 1:
+        return NanoGPTError(what, "a smaller model: lower --block-size, --n-layer or --n-embd")
     return NanoGPTError(
-        f"{hardware.device} ran out of memory with batch_size = {config.batch_size} and "
-        f"block_size = {config.block_size}",
-        f"the same training in smaller pieces: --batch-size {half} --gradient-accumulation-steps {steps}",
+        what,
+        f"the same training in smaller pieces: --batch-size {half} --gradient-accumulation-steps {steps}; "
+        "or a smaller model: --n-layer, --n-embd",
     )

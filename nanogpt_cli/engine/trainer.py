@@ -30,6 +30,8 @@ from nanogpt_cli.engine.schedule import learning_rate
 from nanogpt_cli.errors import DivergedError
 from nanogpt_cli.events import CheckpointSaved, EvalDone, EvalStarted, Notice, Reporter, StepLogged, Warned
 
+_SAFE_LEARNING_RATE = 1e-3  # what small GPTs bear; a rate that diverged from far above is no guide
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainBatches:
@@ -177,6 +179,9 @@ class Trainer:
         if best:
             state.best_val_loss, state.best_val_iter = losses[1], iter_num
         eval_ms = 1000 * (time.perf_counter() - start)
+        if not all(math.isfinite(loss) for loss in losses):
+            told = f"the evaluation gives train loss {losses[0]} and val loss {losses[1]}"
+            raise self._diverged(iter_num, told)
         self._overhead_ms.append(eval_ms)
         self.reporter.emit(
             EvalDone(
@@ -190,8 +195,10 @@ class Trainer:
         )
 
     def _save_due(self, iter_num: int, last: bool, stopping: bool) -> bool:
-        if self.config.eval_only or iter_num == 0:
+        if self.config.eval_only:
             return False
+        if iter_num == 0:  # fresh weights are worth a checkpoint only if nothing better will follow
+            return last or stopping
         evaluated_now = self.state.last_eval_iter == iter_num
         improved = evaluated_now and self.state.best_val_iter == iter_num
         interval = self.config.save_interval
@@ -215,7 +222,6 @@ class Trainer:
             return
         try:
             path = save_checkpoint(self.run_dir, self.raw_model, self.optimizer, state, self.dataset)
-            remove_old_checkpoints(self.run_dir, self.config.keep_checkpoints)
         except OSError as error:
             if must:
                 raise
@@ -232,6 +238,10 @@ class Trainer:
                 save_ms=1000 * (time.perf_counter() - start),
             )
         )
+        try:
+            remove_old_checkpoints(self.run_dir, self.config.keep_checkpoints)
+        except OSError as error:  # it was saved: what is too much on the disk can wait
+            self.reporter.emit(Warned(message=f"an old checkpoint could not be removed: {error}"))
 
     def _log(self, iter_num: int, lr: float, grad_norm: Tensor) -> None:
         loss_sum, iters, step_ms = self.meter.close_interval()  # waits for the device
@@ -283,13 +293,20 @@ class Trainer:
         if not self.dist.any(not bool(healthy), self.hardware.device):
             return
         what = "loss" if not bool(loss.isfinite()) else "gradient"
-        lower = learning_rate(iter_num, self.config) / 3
+        raise self._diverged(
+            iter_num,
+            f"the {what} is not finite (loss {float(loss):g}, gradient norm {float(grad_norm):g}); "
+            "the weights were not touched",
+        )
+
+    def _diverged(self, iter_num: int, reason: str) -> DivergedError:
+        """The error that names the last good checkpoint and a rate to go on with."""
+        lower = min(learning_rate(iter_num, self.config) / 3, _SAFE_LEARNING_RATE)
         saved = list_checkpoints(self.run_dir)
         good = f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was saved yet"
         again = f"go on from it: nanogpt train --resume --out-dir {self.run_dir}" if saved else "start again"
-        raise DivergedError(
-            f"training diverged: the {what} is not finite at iteration {iter_num} (loss {float(loss):g}, "
-            f"gradient norm {float(grad_norm):g}); the weights were not touched; {good}",
+        return DivergedError(
+            f"training diverged at iteration {iter_num}: {reason}; {good}",
             f"{again} with a lower rate: --learning-rate {lower:.1g} --min-lr {lower / 10:.1g}",
         )
 

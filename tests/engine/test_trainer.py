@@ -63,9 +63,10 @@ def test_the_learning_rate_of_the_schedule_reaches_the_optimizer(tmp_path: Path)
     assert trainer.reporter.of(StepLogged)[0].lr == 1e-2 / 4  # type: ignore[attr-defined]
 
 
-def test_max_iters_0_only_evaluates(tmp_path: Path) -> None:
+def test_max_iters_0_evaluates_and_saves_the_fresh_weights(tmp_path: Path) -> None:
+    """Nothing was saved, and yet the next step named was to sample from it."""
     recorder = run(tmp_path, max_iters=0)
-    assert [type(event) for event in recorder.events] == [EvalStarted, EvalDone]
+    assert [type(event) for event in recorder.events] == [EvalStarted, EvalDone, CheckpointSaved]
 
 
 # --- Evaluation and saving
@@ -206,7 +207,7 @@ def test_a_loss_or_gradient_that_is_not_finite_never_reaches_the_weights(
         real_iteration(iter_num)
 
     trainer.train_iteration = iteration  # type: ignore[method-assign]
-    with pytest.raises(DivergedError, match=f"the {kind} is not finite at iteration 5") as caught:
+    with pytest.raises(DivergedError, match=f"at iteration 5: the {kind} is not finite") as caught:
         trainer.run()
     assert all(torch.equal(before[name], after) for name, after in snapshot(trainer).items())
     assert str(tmp_path / "checkpoints" / "iter_00000003") in caught.value.message

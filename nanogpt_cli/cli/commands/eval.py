@@ -11,6 +11,8 @@ from nanogpt_cli.cli.options import DeviceOption, DtypeOption, JsonOption, Quiet
 from nanogpt_cli.errors import NanoGPTError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from nanogpt_cli.data.dataset import Dataset
     from nanogpt_cli.engine.runs import LoadedRun
 
@@ -57,7 +59,7 @@ def eval_command(
             data.tokens(split),
             hardware=hardware,
             batch_size=batch_size,
-            token_bytes=loaded.tokenizer.token_bytes(),
+            token_bytes=_token_bytes(loaded, quiet=quiet),
         )
         results.append(
             {
@@ -76,16 +78,34 @@ def eval_command(
     console.next_step(f'nanogpt sample {results[0]["checkpoint"]} --prompt "..."', quiet=quiet)
 
 
+def _token_bytes(loaded: "LoadedRun", *, quiet: bool) -> "np.ndarray | None":
+    """UTF-8 bytes of every row of the embedding, (V,); None where the vocabulary cannot be had."""
+    import numpy as np
+
+    if loaded.tokenizer is None:
+        return None
+    try:
+        known = loaded.tokenizer.token_bytes()
+    except NanoGPTError as error:
+        console.warn(f"bits per byte are left out: {error.message}", quiet=quiet)
+        return None
+    padded = np.zeros(max(len(known), loaded.model.config.vocab_size), dtype=np.int64)
+    padded[: len(known)] = known  # rows beyond the vocabulary are padding and stand for no text
+    return padded
+
+
 def _dataset(loaded: "LoadedRun", name: str) -> "Dataset":
     """The dataset to measure on: it must speak the run's tokens, and the run's own must not have changed."""
     from nanogpt_cli.data.dataset import open_dataset
     from nanogpt_cli.data.tokenizers import tokenizer_hash
 
     data = open_dataset(name or loaded.config.dataset)
-    if data.tokenizer is None or tokenizer_hash(data.tokenizer) != tokenizer_hash(loaded.tokenizer):
+    theirs, ours = (tokenizer_hash(t) if t else None for t in (data.tokenizer, loaded.tokenizer))
+    if theirs != ours:
+        name_of_ours = loaded.tokenizer.name if loaded.tokenizer else "unknown"
         raise NanoGPTError(
             f"{data.path} has another tokenizer ({data.tokenizer_name}) than {loaded.run_dir} "
-            f"({loaded.tokenizer.name}): the same ids mean other text",
+            f"({name_of_ours}): the same ids mean other text",
             "name a dataset prepared with the run's tokenizer: nanogpt eval --dataset NAME",
         )
     if not name and data.fingerprint != loaded.checkpoint.dataset["fingerprint"]:

@@ -11,8 +11,8 @@ from nanogpt_cli.cli import console
 from nanogpt_cli.cli.options import JsonOption, QuietOption, with_settings
 from nanogpt_cli.config.load import PROJECT_FILE, LoadedConfig, load_config
 from nanogpt_cli.config.presets import choose_preset, preset_names
-from nanogpt_cli.errors import EXIT_OK, EXIT_SIGINT, EXIT_SIGTERM, UsageError
-from nanogpt_cli.events import Notice, Reporter, RunEnded, Warned
+from nanogpt_cli.errors import EXIT_OK, EXIT_SIGINT, EXIT_SIGTERM, DivergedError, UsageError
+from nanogpt_cli.events import Event, Notice, Reporter, RunEnded, Tee, Warned
 
 if TYPE_CHECKING:
     from nanogpt_cli.data.dataset import Dataset
@@ -45,6 +45,10 @@ def train_command(
     (./nanogpt.toml when none is named), then the preset, then the defaults.
     """
     flags = {name: value for name, value in settings.items() if value is not None}
+    if resume and overwrite:
+        raise UsageError("--resume goes on with a run, --overwrite replaces it", "give one of the two")
+    if resume and flags.get("init_from", "resume") != "resume":
+        raise UsageError("a resumed run starts from its checkpoint", "leave --init-from or --resume out")
     reporter = _Delayed()
     job = _resumed_job(configs or [], preset, flags, reporter) if resume or _asks_resume(flags) else None
     if job is None:
@@ -55,7 +59,8 @@ def train_command(
     from nanogpt_cli.cli.reporters import train_reporter
     from nanogpt_cli.engine.train import train
 
-    screen = train_reporter(quiet=quiet or not _is_main_process())
+    ending = _Ending()
+    screen = Tee(train_reporter(quiet=quiet or not _is_main_process()), ending)
     reporter.pour_into(screen)
     try:
         result = train(
@@ -66,6 +71,10 @@ def train_command(
             resume=job.resume,
             overwrite=overwrite,
         )
+    except DivergedError:
+        if json and ending.event is not None:
+            _print_result(ending.event)
+        raise
     finally:
         screen.close()
     if _is_main_process():
@@ -79,6 +88,20 @@ class _Job:
     dataset: "Dataset"
     run_dir: Path
     resume: bool
+
+
+class _Ending:
+    """Remembers how the run ended, for --json when it ended in an error."""
+
+    def __init__(self) -> None:
+        self.event: RunEnded | None = None
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, RunEnded):
+            self.event = event
+
+    def close(self) -> None:
+        """Nothing to close."""
 
 
 class _Delayed:
@@ -140,7 +163,14 @@ def _resumed_job(
 ) -> _Job:
     from nanogpt_cli.engine.runs import CONFIG_FILE, choose_checkpoint, newest_run
 
-    project = [Path(PROJECT_FILE)] if not configs and Path(PROJECT_FILE).is_file() else configs
+    if preset is not None:
+        told = f"--preset {preset} is not read: a resumed run keeps its own settings, other flags apply"
+        reporter.emit(Warned(message=told))
+    project = configs
+    if not configs and Path(PROJECT_FILE).is_file():
+        project = [Path(PROJECT_FILE)]
+        told = f"of {PROJECT_FILE} only out_dir is read: a resumed run keeps its own settings, flags apply"
+        reporter.emit(Notice(message=told))
     named = load_config(*project, preset=preset, flags=flags).config.out_dir
     run_dir = Path(named) if named else newest_run()
     choose_checkpoint(run_dir, "last")  # raises the clear errors for folders without a run
@@ -150,6 +180,12 @@ def _resumed_job(
     loaded = load_config(run_dir / CONFIG_FILE, *configs, preset=preset, flags=flags)
     dataset = _dataset(loaded.config.dataset, reporter)
     return _Job(loaded=loaded, dataset=dataset, run_dir=run_dir, resume=True)
+
+
+def _print_result(result: RunEnded) -> None:
+    document = dataclasses.asdict(result)
+    del document["best_checkpoint"]
+    console.print_json({"schema_version": 1, **document})
 
 
 def _asks_resume(flags: dict[str, str | bool]) -> bool:
@@ -172,9 +208,7 @@ def _is_main_process() -> bool:
 
 def _say_result(result: RunEnded, *, json: bool, quiet: bool) -> None:
     if json:
-        document = dataclasses.asdict(result)
-        del document["best_checkpoint"]
-        console.print_json({"schema_version": 1, **document})
+        _print_result(result)
     if result.reason in _EXIT_CODES:
         console.next_step(f"nanogpt train --resume --out-dir {result.run_dir}", quiet=quiet)
     elif result.reason == "finished":

@@ -14,7 +14,7 @@ def train_reporter(*, quiet: bool) -> Reporter:
 
 
 def _screen(*, quiet: bool) -> Reporter:
-    if quiet:
+    if quiet or sys.stderr is None:
         return NullReporter()
     terminal = console.stderr_console()
     if terminal.is_terminal and not terminal.is_dumb_terminal:

@@ -133,6 +133,7 @@ class LiveReporter:
 
     def _eval(self, event: events.EvalDone) -> None:
         self.status = ""
+        self.done = event.iter_num
         cells = {
             "iter": str(event.iter_num),
             "train": f"{event.train_loss:.4f}",

@@ -51,7 +51,8 @@ def end_panel(event: events.RunEnded) -> Panel:
             ("last", f"train loss {event.final_train_loss:.4f}, val loss {event.final_val_loss:.4f}")
         )
     if event.best_checkpoint:
-        lines.append(("best", event.best_checkpoint))
+        is_best = event.best_checkpoint.endswith(f"{event.best_val_iter:08d}")  # iteration 0 is never saved
+        lines.append(("best" if is_best else "saved", event.best_checkpoint))
     if event.median_ms_per_iter is not None and event.tokens_per_second is not None:
         speed = f"{event.median_ms_per_iter:.1f} ms/iter, {rate(event.tokens_per_second)} tokens/s"
         if event.mfu is not None:

@@ -5,6 +5,7 @@ then. A resumed run goes on with both files, after metrics of iterations that it
 A full disk costs the records, never the run.
 """
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +45,8 @@ class RunFilesReporter:
     def close(self) -> None:
         """Close both files."""
         for stream in self._streams:
-            stream.close()
+            with contextlib.suppress(OSError):  # what a full disk did not take, and was said when it happened
+                stream.close()
 
     def _open(self, start: events.RunStarted) -> None:
         folder = Path(start.run_dir)

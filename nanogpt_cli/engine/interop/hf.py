@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -50,7 +51,23 @@ def load_gpt2(name: str, *, dropout: float = 0.0) -> tuple[GPT2Config, dict[str,
             f"{weights_path} cannot be read ({error})",
             "download it again, or save it anew with GPT2LMHeadModel.save_pretrained",
         ) from None
-    return config, from_hf(tensors)
+    weights = from_hf(tensors)
+    _check_shapes(config, weights, weights_path)
+    return config, weights
+
+
+def _check_shapes(config: GPT2Config, weights: dict[str, Tensor], path: Path) -> None:
+    """Raise NanoGPTError unless the weights are those of the model that config.json describes."""
+    with torch.device("meta"):  # shapes only: nothing is allocated
+        wanted = {k: v.shape for k, v in GPT2(config).state_dict().items() if k != "lm_head.weight"}
+    found = {k: v.shape for k, v in weights.items()}
+    if found != wanted:
+        names = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
+        raise NanoGPTError(
+            f"{path} does not hold the model that config.json describes: {len(names)} tensors are missing or "
+            f"have another shape ({names[0]})",
+            "save both anew with GPT2LMHeadModel.save_pretrained",
+        )
 
 
 def from_hf(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

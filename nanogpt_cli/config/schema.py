@@ -56,8 +56,8 @@ class TrainConfig:
     seed: int = _setting(1337, "Run", "fixes initialisation, batches and dropout", low=0, high=2**31 - 1)
     # --- Data
     dataset: str = _setting("", "Data", "name under data/ or a folder; empty: the newest prepared")
-    batch_size: int = _setting(12, "Data", "sequences per micro-batch of one process", low=1)
-    block_size: int = _setting(1024, "Data", "context length in tokens", low=1)
+    batch_size: int = _setting(12, "Data", "sequences per micro-batch of one process", low=1, high=2**20)
+    block_size: int = _setting(1024, "Data", "context length in tokens", low=1, high=2**20)
     gradient_accumulation_steps: int = _setting(
         40, "Data", "micro-batches per iteration over all processes", low=1
     )
@@ -65,9 +65,9 @@ class TrainConfig:
         "random", "Data", "random windows, as nanoGPT; shuffle: every window once per epoch"
     )
     # --- Model
-    n_layer: int = _setting(12, "Model", "transformer blocks", low=1)
-    n_head: int = _setting(12, "Model", "attention heads; must divide n_embd", low=1)
-    n_embd: int = _setting(768, "Model", "width of the residual stream", low=1)
+    n_layer: int = _setting(12, "Model", "transformer blocks", low=1, high=1000)
+    n_head: int = _setting(12, "Model", "attention heads; must divide n_embd", low=1, high=1024)
+    n_embd: int = _setting(768, "Model", "width of the residual stream", low=1, high=65536)
     dropout: float = _setting(0.0, "Model", "0 to pretrain; 0.1 or more to finetune", low=0, high=0.99)
     bias: bool = _setting(False, "Model", "biases in LayerNorm and Linear, as GPT-2 has")
     # --- Optimizer
@@ -103,7 +103,7 @@ class TrainConfig:
     )
     compile: bool | Literal["auto"] = _setting("auto", "System", "torch.compile; auto: where it pays")
     backend: str = _setting("auto", "System", "torch.distributed backend: nccl, gloo; auto by device")
-    threads: int = _setting(0, "System", "CPU threads; 0: as many as there are cores", low=0)
+    threads: int = _setting(0, "System", "CPU threads; 0: as many as there are cores", low=0, high=1024)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,9 +146,9 @@ class Setting:
             return "one of " + ", ".join(self.choices)
         text = " or ".join([words[self.kind], *self.choices])
         if self.low is not None and self.high is not None:
-            return f"{text} from {self.low:g} to {self.high:g}"
+            return f"{text} from {self.low:.12g} to {self.high:.12g}"
         if self.low is not None:
-            return f"{text} of at least {self.low:g}"
+            return f"{text} of at least {self.low:.12g}"
         return text
 
     def parse(self, raw: object) -> Value:
@@ -240,8 +240,8 @@ def contradictions(config: TrainConfig) -> list[tuple[str, str]]:
     """Every combination of settings that cannot be trained, with what to type; empty when all is well."""
     if config.n_embd % config.n_head == 0:
         return []
-    fitting = [n for n in range(1, config.n_embd + 1) if config.n_embd % n == 0]
-    nearest = min(fitting, key=lambda n: abs(n - config.n_head))
+    nearby = (n for away in range(config.n_head) for n in (config.n_head - away, config.n_head + away))
+    nearest = next(n for n in nearby if config.n_embd % n == 0)  # 1 at the latest
     message = (
         f"n_embd = {config.n_embd} is not divisible by n_head = {config.n_head}: "
         "every head needs the same width"

@@ -60,7 +60,7 @@ def refusal(*args: str) -> list[str]:
     [["--block-size", "0"], ["--block_size", "0"], ["--block-size=0"], ["--block_size=0"]],
 )
 def test_train_takes_every_spelling(spelling: list[str]) -> None:
-    assert "  - flag --block-size: block_size must be a whole number of at least 1, not 0" in refusal(
+    assert "  - flag --block-size: block_size must be a whole number from 1 to 1048576, not 0" in refusal(
         *spelling
     )
 
@@ -70,7 +70,7 @@ def test_train_takes_every_spelling(spelling: list[str]) -> None:
 def test_train_takes_every_spelling_of_a_boolean(name: str, spelling: str) -> None:
     for word in (name, name.replace("_", "-")):
         lines = refusal(spelling.format(word))
-        assert lines[0] == "error: flag --n-layer: n_layer must be a whole number of at least 1, not 0"
+        assert lines[0] == "error: flag --n-layer: n_layer must be a whole number from 1 to 1000, not 0"
 
 
 def test_every_setting_is_a_flag_of_train_and_none_is_cut_off_at_80_columns() -> None:

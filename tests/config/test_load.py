@@ -105,7 +105,7 @@ def test_every_problem_is_reported_at_once_with_its_place() -> None:
     assert caught.value.hint == "nanogpt train --help lists every setting with its type and range"
     assert caught.value.exit_code == EXIT_USAGE
     assert caught.value.details == (
-        "c.toml:1: n_layer must be a whole number of at least 1, not 0",
+        "c.toml:1: n_layer must be a whole number from 1 to 1000, not 0",
         "c.toml:2: unknown setting 'blok_size' (did you mean block_size?)",
         "c.toml:3: dtype must be one of auto, float32, bfloat16, float16, not 'int8'",
         "d.py:2: learning_rate must be a number of at least 0, not 'high'",

@@ -90,15 +90,15 @@ def test_accepted(name: str, raw: object, value: Value) -> None:
 @pytest.mark.parametrize(
     ("name", "raw", "message"),
     [
-        ("block_size", "64.5", "a whole number of at least 1, not '64.5'"),
-        ("block_size", 64.5, "a whole number of at least 1, not 64.5"),
-        ("block_size", "many", "a whole number of at least 1, not 'many'"),
-        ("block_size", 0, "a whole number of at least 1, not 0"),
-        ("block_size", True, "a whole number of at least 1, not True"),
-        ("block_size", "nan", "a whole number of at least 1, not 'nan'"),
-        ("block_size", "inf", "a whole number of at least 1, not 'inf'"),
-        ("block_size", [64], r"a whole number of at least 1, not \[64\]"),
-        ("n_layer", "9" * 5000, "a whole number of at least 1, not '999"),
+        ("block_size", "64.5", "a whole number from 1 to 1048576, not '64.5'"),
+        ("block_size", 64.5, "a whole number from 1 to 1048576, not 64.5"),
+        ("block_size", "many", "a whole number from 1 to 1048576, not 'many'"),
+        ("block_size", 0, "a whole number from 1 to 1048576, not 0"),
+        ("block_size", True, "a whole number from 1 to 1048576, not True"),
+        ("block_size", "nan", "a whole number from 1 to 1048576, not 'nan'"),
+        ("block_size", "inf", "a whole number from 1 to 1048576, not 'inf'"),
+        ("block_size", [64], r"a whole number from 1 to 1048576, not \[64\]"),
+        ("n_layer", "9" * 5000, "a whole number from 1 to 1000, not '999"),
         ("learning_rate", "-1", "a number of at least 0, not -1"),
         ("learning_rate", "nan", "a number of at least 0, not nan"),
         ("learning_rate", float("nan"), "a number of at least 0, not nan"),
@@ -126,6 +126,22 @@ def test_a_width_that_the_heads_do_not_divide_is_a_contradiction() -> None:
     ((message, hint),) = contradictions(TrainConfig(n_embd=100, n_head=12))
     assert message.startswith("n_embd = 100 is not divisible by n_head = 12")
     assert hint.startswith("--n-head 10 divides it")
+
+
+def test_the_nearest_divisor_of_any_width_is_found_at_once() -> None:
+    """Every number up to n_embd was tried."""
+    ((_, hint),) = contradictions(TrainConfig(n_embd=10**10 + 1, n_head=12))
+    assert hint.startswith("--n-head 1 divides it")
+
+
+@pytest.mark.parametrize("name", ["threads", "n_layer", "n_head", "n_embd", "block_size", "batch_size"])
+def test_sizes_no_machine_can_hold_are_refused(name: str) -> None:
+    """torch died of a segmentation fault at 100,000 threads."""
+    high = SETTINGS[name].high
+    assert high is not None
+    assert SETTINGS[name].parse(str(int(high))) == high
+    with pytest.raises(ValueError, match=rf"to {int(high)}, not {int(high) + 1}$"):
+        SETTINGS[name].parse(str(int(high) + 1))
 
 
 @pytest.mark.parametrize(

@@ -39,3 +39,8 @@ class DivergedError(NanoGPTError):
     """The loss or a gradient became NaN or infinite; no weights were touched by it (exit code 3)."""
 
     exit_code = EXIT_DIVERGED
+
+
+def os_reason(error: OSError) -> str:
+    """The system's words for an error, as a sentence goes on; other text may hold a path and stays."""
+    return error.strerror.lower() if error.strerror else str(error)

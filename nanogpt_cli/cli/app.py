@@ -3,6 +3,8 @@
 Command modules import the engine inside their functions, so `nanogpt --help` loads no torch.
 """
 
+import codecs
+import io
 import os
 import sys
 from typing import Annotated, Any
@@ -18,7 +20,7 @@ from nanogpt_cli.cli.commands.prepare import prepare_command
 from nanogpt_cli.cli.commands.sample import sample_command
 from nanogpt_cli.cli.commands.train import train_command
 from nanogpt_cli.cli.options import Command
-from nanogpt_cli.errors import EXIT_FAILED, EXIT_OK, EXIT_SIGINT, EXIT_USAGE, NanoGPTError
+from nanogpt_cli.errors import EXIT_FAILED, EXIT_OK, EXIT_SIGINT, EXIT_USAGE, NanoGPTError, os_reason
 
 # Typer carries its own copy of click in newer releases; this is ClickException in either.
 _ClickException: type[Any] = typer.BadParameter.__mro__[2]
@@ -85,7 +87,7 @@ def run(args: list[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         console.print_error(
-            f"{where}{(error.strerror or str(error)).lower()}",
+            f"{where}{os_reason(error)}",
             "check the path, its permissions and the free space (df -h .), then run the same command again",
         )
         return EXIT_FAILED
@@ -96,7 +98,22 @@ def run(args: list[str] | None = None) -> int:
 
 def main() -> None:
     """Entry point of the `nanogpt` script."""
+    _repair_streams()
     sys.exit(run())
+
+
+def _repair_streams() -> None:
+    """Streams that take any text: Windows pipes are cp1252, and `>&-` leaves no stream at all."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open to the end
+        elif (
+            mode == "w"
+            and isinstance(stream, io.TextIOWrapper)
+            and codecs.lookup(stream.encoding).name != "utf-8"
+        ):
+            stream.reconfigure(errors="replace")
 
 
 def _usage_hint(error: Any, args: list[str]) -> str:

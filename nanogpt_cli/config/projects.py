@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from nanogpt_cli.config.load import PROJECT_FILE
-from nanogpt_cli.errors import NanoGPTError, UsageError
+from nanogpt_cli.errors import NanoGPTError, UsageError, os_reason
 from nanogpt_cli.files import templates_dir, write_atomic
 
 DEFAULT_TEMPLATE: Final = "char"
@@ -76,7 +76,7 @@ def _write_all(folder: Path, contents: dict[str, bytes], *, new: list[str]) -> N
         for target in new:  # half a project would be in the way of the next attempt
             (folder / target).unlink(missing_ok=True)
         raise NanoGPTError(
-            f"cannot write into {folder}: {(error.strerror or str(error)).lower()}",
+            f"cannot write into {folder}: {os_reason(error)}",
             "choose a folder that is yours: nanogpt init ~/my-gpt",
         ) from error
 

@@ -1,6 +1,7 @@
 """The shell around every command: errors in two lines, exit codes, help in panels, two streams."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -146,6 +147,12 @@ def test_a_disk_error_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(err.splitlines()) == 2
 
 
+def test_only_the_systems_words_are_lowercased(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An OSError without them may hold a path."""
+    fail_with(monkeypatch, OSError("Out/Model.bin is no checkpoint"))
+    assert run_cli("train").err.splitlines()[0] == "error: Out/Model.bin is no checkpoint"
+
+
 def test_a_bug_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     fail_with(monkeypatch, ZeroDivisionError("a bug"))
     with pytest.raises(ZeroDivisionError):
@@ -160,7 +167,7 @@ def test_a_true_process_exits_with_the_code_and_keeps_the_streams_apart() -> Non
     failed = subprocess_cli("train", "--n-layer", "0")
     assert (failed.code, failed.out) == (2, "")
     assert failed.err.splitlines()[0] == (
-        "error: flag --n-layer: n_layer must be a whole number of at least 1, not 0"
+        "error: flag --n-layer: n_layer must be a whole number from 1 to 1000, not 0"
     )
 
 
@@ -181,6 +188,27 @@ def test_a_reader_that_leaves_is_no_error(
             encoding="utf-8",
             check=False,
         )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_stream_that_cannot_show_a_character_shows_a_replacement() -> None:
+    """A Windows pipe is cp1252."""
+    env = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    Path("input.txt").write_text("abc" * 500)
+    prepare = ["prepare", "input.txt", "--json", "--data-dir", "你好"]
+    for args, code in ((prepare, 0), (["prepare", "你好.txt"], 1)):
+        command = [sys.executable, "-m", "nanogpt_cli", *args]
+        done = subprocess.run(command, env=env, capture_output=True, check=False)
+        assert done.returncode == code
+        assert b"Traceback" not in done.stderr
+    assert b"there is no file ??.txt" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell's way to close a stream")
+@pytest.mark.parametrize("args", ["init --list", "--help", "--version"])
+def test_a_closed_stdout_is_no_traceback(args: str) -> None:
+    command = f"{shlex.quote(sys.executable)} -m nanogpt_cli {args} >&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, encoding="utf-8", check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -24,7 +24,7 @@ from nanogpt_cli.data.meta import (
 )
 from nanogpt_cli.data.nanogpt_folder import META_PKL, meta_pkl
 from nanogpt_cli.data.prepared import PreparedDataset, PreparedSplit
-from nanogpt_cli.data.sources import Source, check_name, open_source
+from nanogpt_cli.data.sources import Source, check_name, open_source, readable
 from nanogpt_cli.data.split_writer import write_splits
 from nanogpt_cli.data.survey import Survey, split_position, survey
 from nanogpt_cli.data.tokenizers import (
@@ -34,7 +34,7 @@ from nanogpt_cli.data.tokenizers import (
     save_tokenizer,
     tokenizer_hash,
 )
-from nanogpt_cli.errors import NanoGPTError, UsageError
+from nanogpt_cli.errors import NanoGPTError, UsageError, os_reason
 from nanogpt_cli.events import NullReporter, Reporter, Warned
 
 __all__ = ["PreparedDataset", "PreparedSplit", "prepare"]
@@ -63,7 +63,7 @@ def prepare(
     check_tokenizer_name(tokenizer)
     text = open_source(source)
     folder = data_root / (check_name(name) if name is not None else text.dataset_name)
-    command = prepare_command_line(source, tokenizer, folder, val_fraction)
+    command = readable(prepare_command_line(source, tokenizer, folder, val_fraction))
     _check_target(folder)
     found = survey(text, listener)
     position = split_position(found, val_fraction, source)
@@ -85,7 +85,7 @@ def prepare(
         install(folder, build, command)
     except OSError as error:
         raise NanoGPTError(
-            f"{folder} cannot be written: {(error.strerror or str(error)).lower()}",
+            f"{folder} cannot be written: {os_reason(error)}",
             f"check the permissions of {data_root} and the free space (df -h {data_root}), then run it again",
         ) from error
     _warn_if_short(made[0], val_fraction, listener)

@@ -89,7 +89,7 @@ class TextFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.label = str(path)
+        self.label = readable(str(path))
         self.dataset_name = safe_name(path.stem)
         self.size_bytes: int | None = path.stat().st_size
 
@@ -166,6 +166,11 @@ class PythonDocs:
             ) from None
         for topic in sorted(topics):
             yield iter([topics[topic].rstrip() + "\n\n"])
+
+
+def readable(text: str) -> str:
+    """Text that UTF-8 can hold: a file name's bytes that are not UTF-8 become U+FFFD."""
+    return re.sub(r"[\ud800-\udfff]", "\ufffd", text)
 
 
 def safe_name(text: str) -> str:

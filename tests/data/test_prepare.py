@@ -1,7 +1,9 @@
 """prepare: nanoGPT's own tokens and files, constant memory, and never half a dataset."""
 
 import json
+import os
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -267,3 +269,14 @@ def test_to_json() -> None:
 
 def test_gpt2_compresses(gpt2: TiktokenTokenizer) -> None:
     assert prepare(write(TEXT), tokenizer="gpt2").bytes_per_token > 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_file_name_that_is_not_utf8() -> None:
+    """meta.json and the marker of a replacement are UTF-8, and neither could be written."""
+    source = os.fsdecode(b"caf\xe9.txt")
+    Path(source).write_text(TEXT, encoding="utf-8")
+    for overwrite in (False, True):
+        folder = prepare(source, name="cafe", overwrite=overwrite).path
+    assert json.loads((folder / "meta.json").read_text("utf-8"))["source"]["label"] == "caf\ufffd.txt"
+    assert prepare(source).name == "caf"

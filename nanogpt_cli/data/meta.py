@@ -11,9 +11,9 @@
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from nanogpt_cli.data.binfile import dtype_for
 from nanogpt_cli.data.tokenizers import TOKENIZER_FILE
@@ -45,6 +45,9 @@ class SourceMeta:
     bytes: int
     characters: int
     documents: int
+
+
+_Record = TypeVar("_Record", SplitMeta, SourceMeta)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +115,7 @@ def read_meta(folder: Path) -> DatasetMeta | None:
         )
     try:
         return _parse(document)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise NanoGPTError(f"{path} is damaged: {type(error).__name__} {error}", hint) from None
 
 
@@ -125,7 +128,17 @@ def _parse(document: Mapping[str, Any]) -> DatasetMeta:
         tokenizer_name=str(document["tokenizer"]["name"]),
         tokenizer_sha256=str(document["tokenizer"]["sha256"]),
         vocab_size=vocab_size,
-        splits={name: SplitMeta(**document["splits"][name]) for name in ("train", "val")},
-        source=SourceMeta(**document["source"]),
+        splits={name: _record(SplitMeta, document["splits"][name]) for name in ("train", "val")},
+        source=_record(SourceMeta, document["source"]),
         val_fraction=float(document["val_fraction"]),
     )
+
+
+def _record(kind: type[_Record], raw: Mapping[str, Any]) -> _Record:
+    """`kind` with every field of its declared type; counts are whole and not negative."""
+    record = kind(**raw)
+    for field in fields(kind):
+        value = getattr(record, field.name)
+        if type(value) is not field.type or (isinstance(value, int) and value < 0):
+            raise ValueError(f"{field.name} {value!r}")
+    return record

@@ -164,6 +164,7 @@ def test_another_tokenizer_file(folder: Path) -> None:
     [
         ({"format_version": 2}, "has format version 2"),
         ({"vocab_size": 0}, "is damaged: ValueError vocab_size 0"),
+        ({"vocab_size": float("inf")}, "is damaged: OverflowError"),
         ({"splits": {}}, "is damaged: KeyError 'train'"),
         ({"source": 3}, "is damaged: TypeError"),
         ({"tokenizer": "char"}, "is damaged: TypeError"),
@@ -174,6 +175,15 @@ def test_damaged_meta_json(folder: Path, change: dict[str, object], message: str
     (folder / "meta.json").write_text(json.dumps({**meta, **change}))
     with pytest.raises(NanoGPTError, match=message):
         open_dataset("input")
+
+
+@pytest.mark.parametrize("tokens", ["53999", 3.5, True, None, -1, [1]])
+def test_counts_in_meta_json_are_whole_numbers(folder: Path, tokens: object) -> None:
+    """A text was believed, and met a comparison with a number later."""
+    meta = json.loads((folder / "meta.json").read_text())
+    meta["splits"]["train"]["tokens"] = tokens
+    (folder / "meta.json").write_text(json.dumps(meta))
+    assert "is damaged: ValueError tokens" in refusal("input").message
 
 
 def test_meta_json_that_is_no_json(folder: Path) -> None:

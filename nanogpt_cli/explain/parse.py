@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from nanogpt_cli.errors import NanoGPTError
+from nanogpt_cli.errors import NanoGPTError, os_reason
 from nanogpt_cli.explain.assemble import Assembler
 from nanogpt_cli.explain.metrics_jsonl import MetricsReader, settings
 from nanogpt_cli.explain.nanogpt_text import TextReader
@@ -47,7 +47,7 @@ def parse_log(source: str | Path) -> Log:
             log = parse_stream(stream, str(path))
     except OSError as error:
         raise NanoGPTError(
-            f"{path} cannot be read: {(error.strerror or str(error)).lower()}",
+            f"{path} cannot be read: {os_reason(error)}",
             f"check its permissions: ls -l {path}",
         ) from error
     _add_config(log, path.parent / _CONFIG)
@@ -87,8 +87,10 @@ def find_log(path: Path) -> Path:
 
 
 def newest_log(root: Path) -> Path | None:
-    """The log written last in the run directories under `root`, else None."""
+    """The log written last in the run directories under `root`, and nanoGPT-style `./out-*`; else None."""
     found = [path for name in LOG_NAMES for path in root.glob(f"*/{name}") if path.is_file()]
+    for config in root.parent.glob(f"*/{_CONFIG}"):
+        found += [path for name in LOG_NAMES if (path := config.parent / name).is_file()]
     if not found:
         return None
     newest = max(found, key=lambda path: path.stat().st_mtime_ns)

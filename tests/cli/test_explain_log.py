@@ -81,6 +81,14 @@ def test_newest_run_is_taken_and_named() -> None:
     assert "learns as it should" in " ".join(result.out.split())
 
 
+def test_nanogpt_style_run_folders_are_searched_too() -> None:
+    make_run("old", 1000)
+    newest = make_run("../out-x", 2000)
+    assert "out-x" not in run_cli("explain-log").err, "a log alone is no run"
+    (newest / "config.toml").touch()
+    assert "newest run's log, out-x/metrics.jsonl" in run_cli("explain-log").err
+
+
 def test_stopped_run_is_resumed_next() -> None:
     folder = make_run("x", 1000)
     (folder / "metrics.jsonl").write_text(metrics(falling(4.2, 1.9, 15), end="SIGINT"))
@@ -119,11 +127,12 @@ def test_bad_line_ranges(lines: str) -> None:
     assert "hint: " in err
 
 
-def test_json_of_no_log_is_an_answer() -> None:
-    """A script that asks in JSON is told by the finding's code."""
+def test_json_of_no_log_is_an_answer_and_a_failure() -> None:
+    """A script that asks in JSON is told by the finding's code, and by the same exit code as anybody."""
     Path("diary.txt").write_text("Dear diary\n")
     result = run_cli("explain-log", "diary.txt", "--json")
-    assert result.code == 0
+    assert result.code == 1
+    assert result.err.startswith("error: diary.txt: ")
     assert [finding["code"] for finding in result.json()["findings"]] == ["not_a_training_log"]
 
 

@@ -46,11 +46,12 @@ def explain_log_command(
     explanation = explain_log(source, lines=wanted)
     if json:
         console.print_json(explanation.to_json())
-        return
     first = explanation.findings[0] if explanation.findings else None
     if first is not None and first.code in NOT_EXPLAINABLE:
         name = "standard input" if source == "-" else explanation.source
         raise NanoGPTError(f"{name}: {first.message[:1].lower()}{first.message[1:]}", first.advice)
+    if json:
+        return
     _show(explanation)
     console.next_step(_next_command(explanation), quiet=quiet)
 

@@ -1,7 +1,9 @@
 """`nanogpt prepare` as a user types it: report, JSON, errors, and nothing for terminals in a pipe."""
 
 import json
+import os
 import shlex
+import signal
 from pathlib import Path
 
 import pytest
@@ -147,3 +149,28 @@ def test_in_a_project_the_next_step_is_the_projects() -> None:
     Path("input.txt").write_text("To be, or not to be.\n" * 200, encoding="utf-8")
     Path("nanogpt.toml").write_text('preset = "gpt2-124m"\n', encoding="utf-8")
     assert run_cli("prepare", "input.txt").err.splitlines()[-1] == "next: nanogpt train"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to catch")
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_sigterm_leaves_nothing_half_done(overwrite: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if overwrite:
+        assert run_cli("prepare", "input.txt").code == 0
+    before = sorted(Path().glob("data/**/*"))
+
+    def killed(*_: object) -> None:
+        assert list(Path("data").rglob(".tmp-*"))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    # Should it not be caught, the test fails and not the whole run of tests.
+    previous = signal.signal(signal.SIGTERM, lambda *_: None)
+    monkeypatch.setattr("nanogpt_cli.data.prepare.save_tokenizer", killed)
+    try:
+        code = run_cli("prepare", "input.txt", "--overwrite").code
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    assert code == 143
+    assert [path for path in sorted(Path().glob("data/**/*")) if path.is_file()] == [
+        path for path in before if path.is_file()
+    ]
+    assert not list(Path("data").rglob(".tmp-*"))

@@ -1,7 +1,11 @@
 """`nanogpt prepare`: turn a text into a dataset under data/, and say what came of it."""
 
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
@@ -10,6 +14,7 @@ from nanogpt_cli import events
 from nanogpt_cli.cli import console
 from nanogpt_cli.cli.options import JsonOption, QuietOption
 from nanogpt_cli.config.load import PROJECT_FILE
+from nanogpt_cli.errors import EXIT_SIGTERM
 
 if TYPE_CHECKING:
     from nanogpt_cli.data.prepared import PreparedDataset
@@ -59,7 +64,7 @@ def prepare_command(
     """
     from nanogpt_cli.data.prepare import prepare
 
-    with ProgressBar(quiet=quiet or as_json) as reporter:
+    with _exit_on_sigterm(), ProgressBar(quiet=quiet or as_json) as reporter:
         prepared = prepare(
             source,
             tokenizer=tokenizer,
@@ -76,6 +81,24 @@ def prepare_command(
         return
     _report(prepared, quiet=quiet)
     console.next_step(_next_command(prepared, data_dir), quiet=quiet)
+
+
+@contextlib.contextmanager
+def _exit_on_sigterm() -> Iterator[None]:
+    """Leave through every `finally`, so that no temporary folder stays behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread can catch signals
+        return
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second one must not stop the tidying up
+        raise SystemExit(EXIT_SIGTERM)
+
+    previous = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _report(prepared: "PreparedDataset", *, quiet: bool) -> None:

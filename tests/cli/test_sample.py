@@ -81,6 +81,19 @@ def test_prompts_from_a_file_and_from_stdin() -> None:
     assert run_cli("sample", "--prompt", "-", *SHORT, stdin="Où est").out == expected
 
 
+def test_a_byte_order_mark_is_no_part_of_a_prompt() -> None:
+    Path("prompt.txt").write_text("The", encoding="utf-8-sig")
+    assert run_cli("sample", "--prompt", "FILE:prompt.txt", *SHORT).out.startswith("The")
+
+
+def test_nanogpts_compile_is_accepted() -> None:
+    result = run_cli("sample", "--compile=False", RUN, f"--out_dir={RUN}", "--seed", 2**63 - 1, *SHORT)
+    assert result.code == 0, result.err
+    assert "warning" not in result.err
+    assert "warning: --compile is not used for sampling" in run_cli("sample", "--compile", *SHORT).err
+    assert "--compile" not in run_cli("sample", "--help").out
+
+
 def test_characters_of_a_byte_vocabulary_come_out_whole() -> None:
     prepare("你好，世界。El niño. " * 60, "--tokenizer", "byte")
     assert train("--overwrite").code == 0
@@ -111,7 +124,10 @@ def assert_refused(result: Result, code: int, message: str, hint: str) -> None:
     ("arguments", "code", "message", "hint"),
     [
         (["--prompt", "Größe ß"], 1, "the prompt has 4 characters the vocabulary does not: 'G'", "byte"),
-        (["--prompt", ""], 2, "the prompt is empty", "--prompt"),
+        (["--prompt", ""], 2, "the prompt is empty", 'nanogpt sample --prompt "The "'),
+        (["--seed", str(2**63)], 2, "--seed", "nanogpt sample --help"),
+        (["--compile=maybe"], 2, "--compile must be True or False or auto", "leave it out"),
+        ([str(RUN), "--out-dir", "out/other"], 2, f"RUN is {RUN} and --out-dir is out/other", str(RUN)),
         (["--prompt", "FILE:none.txt"], 2, "there is no prompt file none.txt", "FILE:"),
         (["nowhere"], 2, "there is no run nowhere", str(RUN)),
         (["--temperature", "-1"], 2, "--temperature", "nanogpt sample --help"),

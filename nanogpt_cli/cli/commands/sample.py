@@ -9,7 +9,8 @@ import typer
 
 from nanogpt_cli.cli import console
 from nanogpt_cli.cli.options import DeviceOption, DtypeOption, JsonOption, QuietOption
-from nanogpt_cli.errors import UsageError
+from nanogpt_cli.config.schema import SETTINGS
+from nanogpt_cli.errors import NanoGPTError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,12 @@ def sample_command(
     top_k: Annotated[
         int, typer.Option("--top-k", min=0, help="Draw among the k likeliest; 0: among all.")
     ] = 200,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same text.")] = 1337,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed", min=0, max=2**63 - 1, metavar="INT", help="The same seed gives the same text."
+        ),
+    ] = 1337,
     checkpoint: Annotated[
         Literal["best", "last"], typer.Option("--checkpoint", help="Lowest val loss, or the last saved.")
     ] = "best",
@@ -52,10 +58,14 @@ def sample_command(
     ] = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    compile: Annotated[str, typer.Option("--compile", hidden=True)] = "False",  # nanoGPT's
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Write text with a trained model."""
+    if run is not None and out_dir is not None and run.resolve() != out_dir.resolve():
+        raise UsageError(f"RUN is {run} and --out-dir is {out_dir}: which one?", f"nanogpt sample {run}")
+    _check_compile(compile, quiet=quiet)
     text = _read_prompt(prompt)
 
     from nanogpt_cli.engine.device import choose_inference_hardware
@@ -109,6 +119,16 @@ def sample_command(
     console.next_step("nanogpt explain-log" if init_from == "resume" else "nanogpt train --help", quiet=quiet)
 
 
+def _check_compile(value: str, *, quiet: bool) -> None:
+    """nanoGPT's sample.py has the flag; here nothing is compiled."""
+    try:
+        wanted = SETTINGS["compile"].parse(value)
+    except ValueError as error:
+        raise UsageError(f"--compile must be {error}", "leave it out: sampling does not compile") from None
+    if wanted is True:
+        console.warn("--compile is not used for sampling", quiet=quiet)
+
+
 def _load(
     run: Path | None, init_from: str, checkpoint: str, hardware: "Hardware"
 ) -> "tuple[GPT2, Tokenizer, int, str]":
@@ -117,6 +137,11 @@ def _load(
         from nanogpt_cli.engine.runs import load_run
 
         loaded = load_run(run, hardware=hardware, which=checkpoint)
+        if loaded.tokenizer is None:
+            raise NanoGPTError(
+                f"{loaded.run_dir} has no tokenizer: its dataset's meta.pkl does not say how ids become text",
+                "prepare the text with nanogpt prepare, and train on that",
+            )
         where = str(loaded.checkpoint.path)
         return loaded.model, loaded.tokenizer, loaded.tokenizer.vocab_size, where
     from nanogpt_cli.data.tokenizers import build_tokenizer
@@ -140,7 +165,7 @@ def _read_prompt(prompt: str) -> str:
                 f"there is no prompt file {path}", 'nanogpt sample --prompt "FILE:path/to/file.txt"'
             )
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
             raise UsageError(
                 f"{path} is not UTF-8 text (byte {error.start})", "name a text file, or type the prompt"
@@ -148,7 +173,9 @@ def _read_prompt(prompt: str) -> str:
     else:
         text = prompt
     if not text:
-        raise UsageError("the prompt is empty: a model needs something to go on from", 'use --prompt "\\n"')
+        raise UsageError(
+            "the prompt is empty: a model needs something to go on from", 'nanogpt sample --prompt "The "'
+        )
     return text
 
 

@@ -82,7 +82,7 @@ def process_group(dist: Distributed, backend: str, device: torch.device) -> Iter
     if name == "nccl" and device.type != "cuda":
         raise UsageError("the nccl backend needs GPUs", "use --backend gloo, or leave --backend out")
     torch.distributed.init_process_group(backend=name)
-    # DistributedDataParallel sits in a reference cycle and holds the group. Freed only while Python shuts down,
+    # DistributedDataParallel sits in a reference cycle and holds the group. Freed only as Python shuts down,
     # gloo's threads now and then abort the process ("terminate called …") after a run that went well.
     atexit.register(gc.collect)
     try:

@@ -40,7 +40,7 @@ def test_precedence_is_flag_environment_file_preset_default() -> None:
         environment={"NANOGPT_N_HEAD": "8", "NANOGPT_N_EMBD": "60"},
     )
     found = {name: (getattr(loaded.config, name), loaded.origins[name]) for name in SETTINGS}
-    assert found["seed"] == (1337, "default")
+    assert found["weight_decay"] == (0.1, "default")
     assert found["block_size"] == (64, "preset cpu-tiny")
     assert found["batch_size"] == (2, "base.toml:1")
     assert found["n_layer"] == (3, "over.toml:2")

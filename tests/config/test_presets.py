@@ -48,6 +48,7 @@ def test_cpu_tiny_is_what_nanogpts_readme_gives_for_a_cpu() -> None:
     assert (config.max_iters, config.lr_decay_iters, config.warmup_iters) == (2000, 2000, 100)
     assert (config.learning_rate, config.min_lr, config.decay_lr) == (1e-3, 1e-4, True)
     assert (config.dropout, config.eval_iters, config.beta2) == (0.0, 20, 0.99)
+    assert config.data_order == "shuffle"
 
 
 def test_shakespeare_char_is_nanogpts_baby_gpt() -> None:

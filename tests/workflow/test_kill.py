@@ -3,6 +3,8 @@
 import signal
 from pathlib import Path
 
+import pytest
+
 from nanogpt_cli.engine.checkpoint import list_checkpoints
 from tests.workflow.processes import (
     RUN,
@@ -18,6 +20,7 @@ from tests.workflow.processes import (
 STRAIGHT = Path("out/straight")
 
 
+@pytest.mark.slow
 def test_a_killed_and_resumed_run_equals_the_undisturbed_one() -> None:
     """Killed twice: after the first checkpoints, and once more well into the resumed part."""
     prepare()

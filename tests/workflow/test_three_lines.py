@@ -1,11 +1,13 @@
 """What a newcomer types, in an empty folder that holds only a text: Spanish, French or Chinese."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import Result, subprocess_cli
+from tests.helpers import Result, run_cli, subprocess_cli
 
 TEXTS = {
     "es": "En un lugar de la Mancha, de cuyo nombre no quiero acordarme, ¿quién vivía? ¡Un hidalgo!\n",
@@ -27,8 +29,8 @@ SHORTER = (
 )
 
 
-def nanogpt(*arguments: object) -> Result:
-    result = subprocess_cli(*arguments)
+def checked(*arguments: object, run: Callable[..., Result] = run_cli) -> Result:
+    result = run(*arguments)
     assert result.code == 0, result.err
     assert "\x1b" not in result.out + result.err
     return result
@@ -40,8 +42,16 @@ def next_command(result: Result) -> str:
     return last.removeprefix("next: ")
 
 
-@pytest.mark.parametrize("language", TEXTS)
-def test_three_lines(language: str) -> None:
+@pytest.mark.parametrize(
+    ("language", "run"),
+    [
+        pytest.param("es", subprocess_cli, id="es-as-processes"),
+        pytest.param("fr", run_cli, id="fr"),
+        pytest.param("zh", run_cli, id="zh"),
+    ],
+)
+def test_three_lines(language: str, run: Callable[..., Result]) -> None:
+    nanogpt = partial(checked, run=run)
     text = TEXTS[language] * 60
     Path("input.txt").write_text(text, encoding="utf-8")
 
@@ -54,8 +64,8 @@ def test_three_lines(language: str) -> None:
     result = nanogpt("train", "--preset", "cpu-tiny", *SHORTER)
     assert result.out == ""
     assert next_command(result) == 'nanogpt sample out/input-cpu-tiny --prompt "..."'
-    run = Path("out/input-cpu-tiny")
-    assert sorted(path.name for path in run.iterdir()) == [
+    folder = Path("out/input-cpu-tiny")
+    assert sorted(path.name for path in folder.iterdir()) == [
         "checkpoints",
         "config.toml",
         "env.json",
@@ -86,26 +96,26 @@ def test_three_lines(language: str) -> None:
 def test_a_second_run_and_a_second_text_stand_beside_the_first() -> None:
     for name in ("input", "otra"):
         Path(f"{name}.txt").write_text(TEXTS["es"] * 60, encoding="utf-8")
-    nanogpt("prepare", "input.txt")
+    checked("prepare", "input.txt")
     tiny = ("--preset", "cpu-tiny", "--max-iters", 1, "--eval-iters", 1, "--threads", 1)
-    nanogpt("train", *tiny)
-    result = nanogpt("train", *tiny)
+    checked("train", *tiny)
+    result = checked("train", *tiny)
     assert "out/input-cpu-tiny holds a run: writing to out/input-cpu-tiny-2" in result.err
-    nanogpt("prepare", "otra.txt")
-    result = nanogpt("train", *tiny)
+    checked("prepare", "otra.txt")
+    result = checked("train", *tiny)
     assert "training on data/otra (--dataset chooses another)" in result.err
     assert sorted(path.name for path in Path("out").iterdir()) == [
         "input-cpu-tiny",
         "input-cpu-tiny-2",
         "otra-cpu-tiny",
     ]
-    assert "sampling from out/otra-cpu-tiny/" in nanogpt("sample", "--max-new-tokens", 1).err
+    assert "sampling from out/otra-cpu-tiny/" in checked("sample", "--max-new-tokens", 1).err
 
 
 def test_nanogpts_own_command_line() -> None:
     """Its README's line for a CPU, shortened, with its own config file and data layout."""
     Path("input.txt").write_text(TEXTS["fr"] * 200, encoding="utf-8")
-    nanogpt("prepare", "input.txt", "--name", "shakespeare_char")
+    checked("prepare", "input.txt", "--name", "shakespeare_char")
     Path("config").mkdir()
     Path("config/train_shakespeare_char.py").write_text(
         "# train a miniature character-level shakespeare model\n"
@@ -131,7 +141,7 @@ def test_nanogpts_own_command_line() -> None:
         "warmup_iters = 100 # not super necessary potentially\n",
         encoding="utf-8",
     )
-    result = nanogpt(
+    result = checked(
         *("train", "config/train_shakespeare_char.py", "--device=cpu", "--compile=False", "--eval_iters=2"),
         *("--log_interval=1", "--block_size=64", "--batch_size=12", "--n_layer=4", "--n_head=4"),
         *("--n_embd=128", "--max_iters=3", "--lr_decay_iters=2000", "--dropout=0.0"),
@@ -139,4 +149,4 @@ def test_nanogpts_own_command_line() -> None:
     for iter_num in range(3):
         assert f"\niter {iter_num}: loss " in result.err
     assert "\nsaving checkpoint to out-shakespeare-char\n" in result.err
-    assert nanogpt("sample", "--out_dir=out-shakespeare-char", "--start=Où", "--max_new_tokens=5").code == 0
+    assert checked("sample", "--out_dir=out-shakespeare-char", "--start=Où", "--max_new_tokens=5").code == 0

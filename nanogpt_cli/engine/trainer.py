@@ -108,7 +108,7 @@ class Trainer:
             stopping = self._stop_requested()
             if stopping and self.stop.signal_name:
                 self.reporter.emit(Notice(message=f"{self.stop.signal_name}: saving, then stopping"))
-            if self._eval_due(iter_num, last, stopping):
+            if self._eval_due(iter_num, last):
                 self._evaluate(iter_num)
             if self._save_due(iter_num, last, stopping):
                 self._save(iter_num, must=last or stopping)
@@ -153,10 +153,11 @@ class Trainer:
 
     # --- Once in a while
 
-    def _eval_due(self, iter_num: int, last: bool, stopping: bool) -> bool:
+    def _eval_due(self, iter_num: int, last: bool) -> bool:
         if self.state.last_eval_iter == iter_num and not self.config.eval_only:
             return False  # resumed from a checkpoint that was evaluated
-        return last or (iter_num % self.config.eval_interval == 0 and not stopping)
+        # Also when asked to stop: this iteration's checkpoint must carry its val loss, or be nobody's best.
+        return last or iter_num % self.config.eval_interval == 0
 
     def _evaluate(self, iter_num: int) -> None:
         self.meter.pause()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nanogpt_cli.engine import trainer as module
-from nanogpt_cli.engine.checkpoint import list_checkpoints
+from nanogpt_cli.engine.checkpoint import list_checkpoints, read_checkpoint
 from nanogpt_cli.engine.interrupts import StopRequest
 from nanogpt_cli.engine.meter import Meter
 from nanogpt_cli.errors import DivergedError
@@ -117,7 +117,11 @@ def test_always_save_checkpoint_saves_evaluations_that_are_not_better(
     assert [e.iter_num for e in better.of(CheckpointSaved)] == [2, 6]  # the end is saved in any case
 
 
-def test_a_stop_request_saves_and_ends_after_the_iteration(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("eval_interval", "evaluated"), [(1000, [0]), (5, [0, 5])])
+def test_a_stop_request_saves_and_ends_after_the_iteration(
+    eval_interval: int, evaluated: list[int], tmp_path: Path
+) -> None:
+    """Stopped where an evaluation is due, the checkpoint got no val loss, and could never be the best."""
     stop = StopRequest()
 
     def then(event: Event) -> None:
@@ -125,10 +129,13 @@ def test_a_stop_request_saves_and_ends_after_the_iteration(tmp_path: Path) -> No
             stop.signal_name = "SIGINT"
 
     recorder = Recorder(then)
-    trainer = build_trainer(tmp_path, tiny_config(eval_interval=5), reporter=recorder, stop=stop)
+    config = tiny_config(eval_interval=eval_interval)
+    trainer = build_trainer(tmp_path, config, reporter=recorder, stop=stop)
     assert trainer.run() == "SIGINT"
     assert saved_iters(tmp_path) == [5]
-    assert [e.iter_num for e in recorder.of(EvalDone)] == [0]  # whoever wants to stop does not wait for one
+    assert [e.iter_num for e in recorder.of(EvalDone)] == evaluated  # none but where one is due
+    saved = read_checkpoint(list_checkpoints(tmp_path)[-1])
+    assert (saved.own_val_loss is not None) == (5 in evaluated)
 
 
 # --- What can go wrong

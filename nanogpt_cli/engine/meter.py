@@ -63,5 +63,6 @@ class Meter:
 
     def recent_ms(self) -> float | None:
         """The same over the latest intervals only, for the ETA."""
-        recent = self.interval_ms[1:][-20:] or self.interval_ms
+        # Sliced from the end: copying the whole history at every log line would grow with the run.
+        recent = self.interval_ms[max(1, len(self.interval_ms) - 20) :] or self.interval_ms
         return statistics.median(recent) if recent else None

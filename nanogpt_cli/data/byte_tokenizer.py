@@ -27,6 +27,10 @@ class ByteTokenizer:
         """Ids of `text`, (UTF-8 length,) uint16; no text can fail, so `what` is never needed."""
         return np.frombuffer(utf8(text), dtype=np.uint8).astype(np.uint16)
 
+    def safe_cut(self, text: str) -> int:
+        """A text can be cut anywhere."""
+        return len(text)
+
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of `ids`; bytes that are no UTF-8, and ids that are no byte, show as U+FFFD."""
         array = np.asarray(ids, dtype=np.int64)

@@ -52,6 +52,10 @@ class CharTokenizer:
         encoded: np.ndarray = ids.astype(self._dtype)
         return encoded
 
+    def safe_cut(self, text: str) -> int:
+        """A text can be cut anywhere."""
+        return len(text)
+
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of `ids`; an id outside the vocabulary shows as U+FFFD."""
         array = np.asarray(ids, dtype=np.int64)

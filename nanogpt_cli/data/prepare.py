@@ -24,13 +24,14 @@ from nanogpt_cli.data.meta import (
 )
 from nanogpt_cli.data.nanogpt_folder import META_PKL, meta_pkl
 from nanogpt_cli.data.prepared import PreparedDataset, PreparedSplit
-from nanogpt_cli.data.sources import Source, check_name, open_source, readable
+from nanogpt_cli.data.recipes import TokenizerOptions, choose_recipe
+from nanogpt_cli.data.sources.base import Source
+from nanogpt_cli.data.sources.names import check_name, readable
+from nanogpt_cli.data.sources.open import open_sources
 from nanogpt_cli.data.split_writer import write_splits
 from nanogpt_cli.data.survey import Survey, split_position, survey
 from nanogpt_cli.data.tokenizers import (
     Tokenizer,
-    build_tokenizer,
-    check_tokenizer_name,
     save_tokenizer,
     tokenizer_hash,
 )
@@ -60,8 +61,8 @@ def prepare(
     listener = reporter or NullReporter()
     if not (math.isfinite(val_fraction) and 0 < val_fraction < 1):
         raise UsageError(f"--val-fraction must lie between 0 and 1, not {val_fraction}", "--val-fraction 0.1")
-    check_tokenizer_name(tokenizer)
-    text = open_source(source)
+    recipe = choose_recipe(tokenizer, TokenizerOptions())
+    text = open_sources([source])
     folder = data_root / (check_name(name) if name is not None else text.dataset_name)
     command = readable(prepare_command_line(source, tokenizer, folder, val_fraction))
     _check_target(folder)
@@ -70,7 +71,7 @@ def prepare(
     if holds_dataset(folder) and not overwrite and not (folder / INTERRUPTED_MARKER).exists():
         return _unchanged(folder, found, tokenizer, val_fraction, command, listener)
 
-    vocabulary = build_tokenizer(tokenizer, found.alphabet)
+    vocabulary = recipe.build(alphabet=found.alphabet, sample=(), reporter=listener)
     made: list[DatasetMeta] = []
 
     def build(temporary: Path) -> None:

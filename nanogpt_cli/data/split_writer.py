@@ -8,7 +8,7 @@ import numpy as np
 
 from nanogpt_cli.data.binfile import BinWriter, dtype_for
 from nanogpt_cli.data.meta import SplitMeta
-from nanogpt_cli.data.sources import Source
+from nanogpt_cli.data.sources.base import Source
 from nanogpt_cli.data.streaming import StreamEncoder
 from nanogpt_cli.data.survey import Survey
 from nanogpt_cli.data.tokenizers import Tokenizer

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nanogpt_cli.data.char_tokenizer import MAX_CODE_POINTS, code_points
-from nanogpt_cli.data.sources import Source
+from nanogpt_cli.data.sources.base import Source
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import Progress, Reporter
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 GPT2_VOCAB_SIZE: Final = 50257  # 256 bytes + 50,000 merges + <|endoftext|>
 GPT2_END_OF_TEXT: Final = 50256
+# Between a letter and one of these, every tiktoken pattern ends a word, and no word before it depends on what
+# follows: letters are matched greedily, and only an apostrophe can continue them. (The patterns:
+# https://github.com/openai/tiktoken/blob/main/tiktoken_ext/openai_public.py)
+_WORD_ENDS: Final = frozenset(" \t\r\n\u3000,.;:!?，。、；：！？…—()（）「」『』《》“”")
 
 
 class TiktokenTokenizer:
@@ -44,6 +48,10 @@ class TiktokenTokenizer:
         """Ids of `text`, (T,); lone surrogates count as U+FFFD, so `what` is never needed."""
         ids = self._encoding.encode_to_numpy(utf8(text).decode("utf-8"), disallowed_special=())
         return ids.astype(self._dtype)
+
+    def safe_cut(self, text: str) -> int:
+        """The last certain end of a word, 0 when there is none."""
+        return last_word_end(text)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of `ids`; incomplete UTF-8, and ids outside the vocabulary, show as U+FFFD."""
@@ -95,6 +103,14 @@ class TiktokenTokenizer:
             except KeyError:
                 continue
         return table
+
+
+def last_word_end(text: str) -> int:
+    """The last position of `text` that certainly separates two words, 0 when there is none."""
+    for position in range(len(text) - 1, 0, -1):
+        if text[position] in _WORD_ENDS and text[position - 1].isalpha():
+            return position
+    return 0
 
 
 def load_encoding(name: str) -> "Encoding":

@@ -61,6 +61,9 @@ class Tokenizer(Protocol):
     def encode(self, text: str, *, what: str = "the prompt") -> np.ndarray:
         """Ids, (T,) uint16 or uint32; `what` is how an error calls the text."""
 
+    def safe_cut(self, text: str) -> int:
+        """The last place where `text` can be cut without changing a token, whatever follows; 0: none."""
+
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """Text; whatever cannot be decoded shows as U+FFFD."""
 

@@ -11,10 +11,11 @@ import pytest
 import tiktoken
 
 from nanogpt_cli import files
-from nanogpt_cli.data import sources
 from nanogpt_cli.data.dataset import open_dataset
 from nanogpt_cli.data.prepare import PreparedDataset, prepare
-from nanogpt_cli.data.sources import TextFile
+from nanogpt_cli.data.sources import text_file
+from nanogpt_cli.data.sources.python_docs import PythonDocs
+from nanogpt_cli.data.sources.text_file import TextFile
 from nanogpt_cli.data.tokenizers import TiktokenTokenizer
 from nanogpt_cli.errors import UsageError
 from tests.data.conftest import TEXT, Recorder, refusal, snapshot, write
@@ -69,7 +70,7 @@ def test_the_text_comes_back(
     language_text: str, tokenizer: str, piece_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = language_text.replace("\n", "\r\n")
-    monkeypatch.setattr(sources, "PIECE_BYTES", piece_bytes)
+    monkeypatch.setattr(text_file, "PIECE_BYTES", piece_bytes)
     prepared = prepare(write(text), tokenizer=tokenizer, val_fraction=0.25)
     dataset = open_dataset("input")
     assert dataset.tokenizer is not None
@@ -130,7 +131,7 @@ def test_documents_of_a_collection_end_with_end_of_text() -> None:
     prepared = prepare("python-docs", tokenizer="gpt2")
     dataset = open_dataset("python-docs")
     assert dataset.tokenizer is not None
-    topics = [text for document in sources.PythonDocs().documents() for text in document]
+    topics = [text for document in PythonDocs().documents() for text in document]
     train, val = (dataset.tokens(name).tolist() for name in ("train", "val"))
     texts = (dataset.tokenizer.decode(train) + dataset.tokenizer.decode(val)).split("<|endoftext|>")
     assert texts == [*topics, ""]
@@ -141,7 +142,7 @@ def test_documents_of_a_collection_end_with_end_of_text() -> None:
 
 
 def test_char_and_byte_have_no_end_of_text() -> None:
-    topics = [text for document in sources.PythonDocs().documents() for text in document]
+    topics = [text for document in PythonDocs().documents() for text in document]
     prepare("python-docs")
     dataset = open_dataset("python-docs")
     assert dataset.tokenizer is not None
@@ -220,7 +221,7 @@ def test_short_val_is_a_warning(recorder: Recorder) -> None:
 
 
 def test_progress_reaches_the_total(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "PIECE_BYTES", 100)
+    monkeypatch.setattr(text_file, "PIECE_BYTES", 100)
     prepare(write(TEXT), reporter=recorder)
     for task in ("reading", "encoding"):
         done = [event.done for event in recorder.progress if event.task == task]

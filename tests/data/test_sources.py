@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanogpt_cli.data import sources
-from nanogpt_cli.data.sources import TextFile, check_name, open_source, safe_name
+from nanogpt_cli.data.sources import text_file
+from nanogpt_cli.data.sources.names import check_name, safe_name
+from nanogpt_cli.data.sources.open import open_source
+from nanogpt_cli.data.sources.text_file import TextFile
 from nanogpt_cli.errors import NanoGPTError, UsageError
 
 
@@ -33,7 +35,7 @@ def test_text_arrives_whole_whatever_the_piece_size(
     path = tmp_path_factory.mktemp("text") / "input.txt"
     path.write_bytes(text.encode())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "PIECE_BYTES", max(piece, 4))  # enough for a byte order mark
+        patch.setattr(text_file, "PIECE_BYTES", max(piece, 4))  # enough for a byte order mark
         assert read(path) == text.removeprefix("\ufeff")
 
 
@@ -70,7 +72,7 @@ def test_a_source_can_be_read_again(tmp_path: Path) -> None:
 def test_invalid_utf8_names_file_and_offset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raw: bytes, offset: int, value: str, piece: int
 ) -> None:
-    monkeypatch.setattr(sources, "PIECE_BYTES", piece)
+    monkeypatch.setattr(text_file, "PIECE_BYTES", piece)
     path = tmp_path / "input.txt"
     path.write_bytes(raw)
     error = refusal(path)
@@ -80,7 +82,7 @@ def test_invalid_utf8_names_file_and_offset(
 
 @pytest.mark.parametrize("piece", [4, 6, 1 << 20])
 def test_nul_bytes_are_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
-    monkeypatch.setattr(sources, "PIECE_BYTES", piece)
+    monkeypatch.setattr(text_file, "PIECE_BYTES", piece)
     path = tmp_path / "input.bin"
     path.write_bytes("中文中文".encode() + b"\0abc")
     assert refusal(path).message == f"{path} is not text: byte 12 is NUL, as in binary files"

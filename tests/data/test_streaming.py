@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanogpt_cli.data import streaming
-from nanogpt_cli.data.streaming import StreamEncoder, last_word_end
+from nanogpt_cli.data.streaming import StreamEncoder
+from nanogpt_cli.data.tiktoken_tokenizer import last_word_end
 from nanogpt_cli.data.tokenizers import ByteTokenizer, TiktokenTokenizer, Tokenizer, build_tokenizer
 
 # What makes patterns differ: contractions, numbers, marks, punctuation before newlines, runs of white space.

@@ -1,0 +1,1 @@
+"""Sources: where text comes from."""

@@ -5,15 +5,30 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from nanogpt_cli.explain.nanogpt_text import DEFAULTS
-from nanogpt_cli.explain.records import EvalPoint, IterPoint, Log, Run
+from nanogpt_cli.explain.records import Log, Run
 
 Severity = Literal["info", "warning", "error"]
 Number = int | float | str
 
 A100_PEAK_FLOPS = 312e12  # dense bfloat16; nanoGPT divides by it whatever the device (model.py, estimate_mfu)
+
+
+class LossPoint(NamedTuple):
+    """An iteration whose training loss is known and finite."""
+
+    iter_num: int
+    loss: float
+
+
+class LossPair(NamedTuple):
+    """An evaluation of both splits, both finite."""
+
+    iter_num: int
+    train_loss: float
+    val_loss: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,14 +90,22 @@ class Case:
         return all(e.iter_num % max(1, eval_interval) == 0 for e in run.evals)
 
     @cached_property
-    def evals(self) -> list[EvalPoint]:
+    def evals(self) -> list[LossPair]:
         """Evaluations with two finite losses."""
-        return [e for e in self.run.evals if math.isfinite(e.train_loss) and math.isfinite(e.val_loss)]
+        return [
+            LossPair(e.iter_num, e.train_loss, e.val_loss)
+            for e in self.run.evals
+            if e.train_loss is not None and math.isfinite(e.train_loss) and math.isfinite(e.val_loss)
+        ]
 
     @cached_property
-    def iters(self) -> list[IterPoint]:
+    def iters(self) -> list[LossPoint]:
         """Iterations with a finite loss."""
-        return [p for p in self.run.iters if math.isfinite(p.loss)]
+        return [
+            LossPoint(p.iter_num, p.loss)
+            for p in self.run.iters
+            if p.loss is not None and math.isfinite(p.loss)
+        ]
 
     @cached_property
     def eval_iters(self) -> frozenset[int]:

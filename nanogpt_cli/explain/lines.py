@@ -87,10 +87,17 @@ class LineExplainer:
 
     def eval_line(self, point: EvalPoint) -> ExplainedLine:
         """`step 5000: train loss 0.6224, val loss 1.7044`."""
-        text = f"step {point.iter_num}: train loss {point.train_loss:.4f}, val loss {point.val_loss:.4f}"
-        if not math.isfinite(point.train_loss + point.val_loss):
+        if point.train_loss is None:
+            text = f"step {point.iter_num}: val loss {point.val_loss:.4f}"
+        else:
+            text = f"step {point.iter_num}: train loss {point.train_loss:.4f}, val loss {point.val_loss:.4f}"
+        if not math.isfinite((point.train_loss or 0.0) + point.val_loss):
             return self._line(text, ("loss", self._say("loss_nonfinite")))
-        train, val = _surprise(point.train_loss), _surprise(point.val_loss)
+        val = _surprise(point.val_loss)
+        val_part = ("val", f"{self._say('val_loss', **val)} {self._standing(point)}".rstrip())
+        if point.train_loss is None:
+            return self._line(text, val_part, *self._lr(point.lr))
+        train = _surprise(point.train_loss)
         batches = self.case.setting("eval_iters")
         if batches is None:
             train_text = self._say("train_loss_unknown", **train)
@@ -100,7 +107,7 @@ class LineExplainer:
         return self._line(
             text,
             ("train", train_text),
-            ("val", f"{self._say('val_loss', **val)} {self._standing(point)}".rstrip()),
+            val_part,
             ("gap", self._say("gap_wide" if gap >= _WIDE_GAP_NATS else "gap", gap=gap)),
             *self._lr(point.lr),
         )
@@ -118,11 +125,12 @@ class LineExplainer:
 
     def iter_line(self, point: IterPoint) -> ExplainedLine:
         """`iter 5000: loss 0.8236, time 4446.83ms, mfu 9.99%`."""
-        text = f"iter {point.iter_num}: loss {point.loss:.4f}"
+        shown = [] if point.loss is None else [f"loss {point.loss:.4f}"]
         if point.time_ms is not None:
-            text += f", time {point.time_ms:.2f}ms"
+            shown.append(f"time {point.time_ms:.2f}ms")
         if point.mfu is not None or point.mfu_pending:
-            text += f", mfu {100 * point.mfu if point.mfu is not None else -100:.2f}%"
+            shown.append(f"mfu {100 * point.mfu if point.mfu is not None else -100:.2f}%")
+        text = f"iter {point.iter_num}: {', '.join(shown)}"
         parts = [("iter", self._iteration(point)), ("loss", self._loss(point))]
         if point.time_ms is not None and math.isfinite(point.time_ms):
             parts.append(("time", self._time(point, point.time_ms)))
@@ -141,6 +149,8 @@ class LineExplainer:
         return self._say("iter_tokens", iter=point.iter_num, tokens=point.iter_num * self.run.tokens_per_iter)
 
     def _loss(self, point: IterPoint) -> str:
+        if point.loss is None:
+            return ""
         if not math.isfinite(point.loss):
             return self._say("loss_nonfinite")
         texts = self._once("loss_nanogpt" if self.run.nanogpt_habits else "loss_ours")

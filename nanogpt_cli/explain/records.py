@@ -1,21 +1,34 @@
 """What a log says once it is read: runs made of points, whatever the format it was written in.
 
-Units: losses in mean nats per token, times in milliseconds, `mfu` as a fraction 0..1. `Run` is filled by the
-parser and only read afterwards.
+Units: losses in mean nats per token (validation losses possibly in bits per byte: `Run.val_unit`), times in
+milliseconds, `mfu` as a fraction 0..1. `Run` is filled by the parser and only read afterwards.
 """
 
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 Scalar = bool | int | float | str
+Trainer = Literal[
+    "nanogpt",
+    "ours",
+    "nanochat",
+    "llm.c",
+    "modded-nanogpt",
+    "litgpt",
+    "torchtitan",
+    "hf-trainer",
+    "mingpt",
+    "unknown",
+]
+ValUnit = Literal["nats", "bpb"]
 
 
 class IterPoint(NamedTuple):
     """One logged training iteration."""
 
     iter_num: int
-    loss: float  # may be nan or inf
+    loss: float | None  # may be nan or inf; None: the line gives the time only (modded-nanogpt)
     time_ms: float | None = None
     mfu: float | None = None  # None: not printed, or not measured yet
     mfu_pending: bool = False  # nanoGPT printed -100.00%
@@ -25,11 +38,11 @@ class IterPoint(NamedTuple):
 
 
 class EvalPoint(NamedTuple):
-    """One estimate of both losses over many batches, without dropout."""
+    """One estimate over many batches, without dropout; many trainers estimate the validation loss only."""
 
     iter_num: int
-    train_loss: float
-    val_loss: float
+    train_loss: float | None  # nats
+    val_loss: float  # in `Run.val_unit`
     lr: float | None = None
     eval_ms: float | None = None
 
@@ -59,6 +72,11 @@ class Run:
     # nanoGPT's own habits: a time may contain an evaluation, MFU is of an A100 and averaged, -100 % at first.
     # False: written by this program, whose times leave evaluations out and whose MFU is of its own device.
     nanogpt_habits: bool = True
+    trainer: Trainer = "unknown"
+    val_unit: ValUnit = "nats"
+    smoothed: bool = False  # the training loss printed is a running average (nanochat), not one batch's
+    epochs_seen: float | None = None  # passes over the data, as far as the log says
+    wall_seconds: float | None = None  # of the training, where the log says it
     header_seen: bool = False
     resuming: bool = False  # the process says that it starts from a checkpoint
     pretrained: bool = False  # it starts from OpenAI's GPT-2 weights
@@ -120,8 +138,11 @@ class Log:
     """Everything read from one source."""
 
     source: str
-    format: str = "unknown"  # nanogpt, metrics, or unknown
+    format: str = "unknown"  # "metrics" (our jsonl), else a `Trainer`
     relative: str = ""  # the trainer whose format this seems to be, when it is none of ours
     runs: list[Run] = field(default_factory=list)
     n_lines: int = 0
     n_text_lines: int = 0  # lines that are not blank
+    n_unread_lines: int = 0  # of those, lines that told nothing
+    unread: list[tuple[int, str]] = field(default_factory=list)  # the first of them, with their line numbers
+    n_duplicated_lines: int = 0  # iteration or evaluation lines that repeat the one before

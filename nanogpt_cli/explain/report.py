@@ -147,7 +147,8 @@ def _lines(case: Case, catalogue: Catalogue, wanted: tuple[int, int] | None) -> 
 
 def _run_numbers(run: Run) -> dict[str, object]:
     best = run.best_eval
-    losses = [p.loss for p in run.iters] or [e.train_loss for e in run.evals]
+    losses = [p.loss for p in run.iters if p.loss is not None]
+    losses = losses or [e.train_loss for e in run.evals if e.train_loss is not None]
     return {
         "n_iter_lines": run.n_iter_lines,
         "n_eval_lines": run.n_eval_lines,

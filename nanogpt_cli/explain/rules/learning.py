@@ -3,8 +3,7 @@
 import statistics
 from typing import Final
 
-from nanogpt_cli.explain.case import Case, Finding
-from nanogpt_cli.explain.records import EvalPoint
+from nanogpt_cli.explain.case import Case, Finding, LossPair
 
 # nanoGPT's estimates scatter by 0.01 to 0.03 nats at 20 to 200 batches; 0.05 nats and 3 % above the best is
 # no scatter any more.
@@ -61,7 +60,7 @@ def overfitting(case: Case) -> Finding | None:
     )
 
 
-def _rises(case: Case, best: EvalPoint, last: EvalPoint) -> bool:
+def _rises(case: Case, best: LossPair, last: LossPair) -> bool:
     later = [e for e in case.evals if e.iter_num > best.iter_num]
     threshold = max(_RISE_NATS, _RISE_RATIO * best.val_loss)
     # The last two, so that one unlucky estimate is no verdict; a single one must be twice as clear.
@@ -74,7 +73,7 @@ def _rises(case: Case, best: EvalPoint, last: EvalPoint) -> bool:
     )
 
 
-def _split_gap(evals: list[EvalPoint]) -> bool:
+def _split_gap(evals: list[LossPair]) -> bool:
     first, last = evals[0], evals[-1]
     if first is last:
         return False

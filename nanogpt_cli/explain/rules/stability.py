@@ -6,8 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from nanogpt_cli.explain.case import Case, Finding
-from nanogpt_cli.explain.records import IterPoint
+from nanogpt_cli.explain.case import Case, Finding, LossPoint
 
 # A batch's loss varies by a few hundredths to a few tenths; 5 % above the untrained loss (0.5 for GPT-2's
 # vocabulary, 0.2 for 65 characters) is beyond that, given that several points are looked at.
@@ -41,8 +40,8 @@ _RISE_MIN_EVALS: Final = 3
 
 def nonfinite(case: Case) -> Finding | None:
     """A loss was NaN or infinite, or our own run ended because of one."""
-    bad = [p.iter_num for p in case.run.iters if not math.isfinite(p.loss)]
-    bad += [e.iter_num for e in case.run.evals if not math.isfinite(e.train_loss + e.val_loss)]
+    bad = [p.iter_num for p in case.run.iters if p.loss is not None and not math.isfinite(p.loss)]
+    bad += [e.iter_num for e in case.run.evals if not math.isfinite((e.train_loss or 0.0) + e.val_loss)]
     ended = case.run.ending is not None and case.run.ending.reason == "nonfinite"
     if not bad and not ended:
         return None
@@ -195,10 +194,10 @@ def loss_spike(case: Case) -> Finding | None:
     )
 
 
-def _spike_peaks(points: Sequence[IterPoint]) -> list[tuple[float, IterPoint]]:
+def _spike_peaks(points: Sequence[LossPoint]) -> list[tuple[float, LossPoint]]:
     """(usual loss before, highest point) of every episode; calm points alone move the window on."""
     calm: deque[float] = deque(maxlen=_SPIKE_WINDOW)
-    peaks: list[tuple[float, IterPoint]] = []
+    peaks: list[tuple[float, LossPoint]] = []
     in_episode = 0  # points since the episode began; 0: none
     for point in points:
         # The minimum is below the median: a point this low is no spike, and most are settled without sorting.

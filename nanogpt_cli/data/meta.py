@@ -3,25 +3,31 @@
 {"format": "nanogpt-dataset", "format_version": 1,
  "tokenizer": {"kind", "name", "file", "sha256"}, "vocab_size", "dtype": "uint16" | "uint32",
  "splits": {"train" and "val": {"file", "tokens", "bytes", "documents", "sha256"}},
- "source": {"kind", "label", "sha256", "bytes", "characters", "documents"}, "val_fraction"}
+ "source": {"kind", "label", "sha256", "bytes", "characters", "documents"}, "val_fraction",
+ "val_source": as "source", or null, "split_rule": "position" | "documents" | "val_file",
+ "ids_used": distinct ids that occur, "prepare": the options, as `Request` keeps them}
 
 `bytes` are those of the UTF-8 text, without a byte order mark; the source's `sha256` is of the same bytes.
+The last four are not in the files of the first releases; their readers ignore them.
 """
 
 import json
-import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar, cast, get_args
 
 from nanogpt_cli.data.binfile import dtype_for
+from nanogpt_cli.data.format_version import check_format_version
+from nanogpt_cli.data.request import Request, request_from_document
 from nanogpt_cli.data.tokenizers import TOKENIZER_FILE
 from nanogpt_cli.errors import NanoGPTError
 
 META_JSON: Final = "meta.json"
 _FORMAT: Final = "nanogpt-dataset"
 _FORMAT_VERSION: Final = 1
+# By position in one text, by document in a collection, or a text of its own.
+SplitRule = Literal["position", "documents", "val_file"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +54,7 @@ class SourceMeta:
 
 
 _Record = TypeVar("_Record", SplitMeta, SourceMeta)
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +68,10 @@ class DatasetMeta:
     splits: Mapping[str, SplitMeta]
     source: SourceMeta
     val_fraction: float
+    val_source: SourceMeta | None = None
+    split_rule: SplitRule = "position"
+    ids_used: int | None = None
+    request: Request | None = None
 
     def to_document(self) -> dict[str, object]:
         """As JSON."""
@@ -78,21 +89,18 @@ class DatasetMeta:
             "splits": {name: asdict(split) for name, split in self.splits.items()},
             "source": asdict(self.source),
             "val_fraction": self.val_fraction,
+            "val_source": asdict(self.val_source) if self.val_source else None,
+            "split_rule": self.split_rule,
+            "ids_used": self.ids_used,
+            "prepare": self.request.to_document() if self.request else None,
         }
 
     def prepare_command(self, folder: Path) -> str:
         """The command that makes this dataset anew in `folder`."""
-        return prepare_command_line(self.source.label, self.tokenizer_name, folder, self.val_fraction)
-
-
-def prepare_command_line(source: str, tokenizer: str, folder: Path, val_fraction: float) -> str:
-    """A `nanogpt prepare` that replaces the dataset in `folder`, quoted for a shell."""
-    words = ["nanogpt", "prepare", source, "--tokenizer", tokenizer, "--name", folder.name]
-    if folder.parent != Path("data"):
-        words += ["--data-dir", str(folder.parent)]
-    if val_fraction != 0.1:
-        words += ["--val-fraction", str(val_fraction)]
-    return shlex.join([*words, "--overwrite"])
+        request = self.request or Request(
+            sources=(self.source.label,), tokenizer=self.tokenizer_name, val_fraction=self.val_fraction
+        )
+        return request.command(folder, "--overwrite")
 
 
 def read_meta(folder: Path) -> DatasetMeta | None:
@@ -107,12 +115,7 @@ def read_meta(folder: Path) -> DatasetMeta | None:
         raise NanoGPTError(f"{path} is damaged: not JSON", hint) from None
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
         return None  # somebody else's meta.json beside nanoGPT's files
-    if document.get("format_version") != _FORMAT_VERSION:
-        version = document.get("format_version")
-        raise NanoGPTError(
-            f"{path} has format version {version}, this nanogpt reads {_FORMAT_VERSION}",
-            "pip install --upgrade nanogpt-cli",
-        )
+    check_format_version(path, document, _FORMAT_VERSION)
     try:
         return _parse(document)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -131,7 +134,22 @@ def _parse(document: Mapping[str, Any]) -> DatasetMeta:
         splits={name: _record(SplitMeta, document["splits"][name]) for name in ("train", "val")},
         source=_record(SourceMeta, document["source"]),
         val_fraction=float(document["val_fraction"]),
+        val_source=_optional(document.get("val_source"), lambda raw: _record(SourceMeta, raw)),
+        split_rule=_split_rule(document.get("split_rule", "position")),
+        ids_used=_optional(document.get("ids_used"), int),
+        request=_optional(document.get("prepare"), request_from_document),
     )
+
+
+def _optional(raw: Any, parse: Callable[[Any], _Value]) -> _Value | None:
+    return None if raw is None else parse(raw)
+
+
+def _split_rule(raw: object) -> SplitRule:
+    for rule in get_args(SplitRule):
+        if raw == rule:
+            return cast("SplitRule", rule)
+    raise ValueError(f"split_rule {raw!r}")
 
 
 def _record(kind: type[_Record], raw: Mapping[str, Any]) -> _Record:

@@ -6,7 +6,7 @@ the whole dataset appears or nothing does.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,14 +19,21 @@ from nanogpt_cli.data.meta import (
     DatasetMeta,
     SourceMeta,
     SplitMeta,
-    prepare_command_line,
     read_meta,
 )
 from nanogpt_cli.data.nanogpt_folder import META_PKL, meta_pkl
 from nanogpt_cli.data.prepared import PreparedDataset, PreparedSplit
-from nanogpt_cli.data.recipes import TokenizerOptions, choose_recipe
-from nanogpt_cli.data.sources.base import Source
-from nanogpt_cli.data.sources.names import check_name, readable
+from nanogpt_cli.data.recipes import DEFAULT_TOKENIZER, TokenizerOptions, choose_recipe
+from nanogpt_cli.data.request import (
+    DEFAULT_ROOT,
+    DEFAULT_SEED,
+    DEFAULT_VAL_FRACTION,
+    PLAIN_SOURCE,
+    PLAIN_TOKENIZER,
+    Request,
+)
+from nanogpt_cli.data.sources.base import Source, SourceOptions
+from nanogpt_cli.data.sources.names import check_name
 from nanogpt_cli.data.sources.open import open_sources
 from nanogpt_cli.data.split_writer import write_splits
 from nanogpt_cli.data.survey import Survey, split_position, survey
@@ -40,16 +47,24 @@ from nanogpt_cli.events import NullReporter, Reporter, Warned
 
 __all__ = ["PreparedDataset", "PreparedSplit", "prepare"]
 
+DEFAULT_BLOCK_SIZE: Final = 64  # cpu-tiny's
 _SHORTEST_USEFUL_VAL: Final = 65  # one window of cpu-tiny: block_size 64 and the token after it
 
 
 def prepare(
-    source: str,
+    sources: str | Sequence[str],
     *,
-    tokenizer: str = "char",
+    tokenizer: str = DEFAULT_TOKENIZER,
+    tokenizer_options: TokenizerOptions = PLAIN_TOKENIZER,
+    source_options: SourceOptions = PLAIN_SOURCE,
+    val_file: Path | None = None,
+    val_fraction: float = DEFAULT_VAL_FRACTION,
+    seed: int = DEFAULT_SEED,
+    block_size: int = DEFAULT_BLOCK_SIZE,
     name: str | None = None,
-    data_root: Path = Path("data"),
-    val_fraction: float = 0.1,
+    data_root: Path = DEFAULT_ROOT,
+    threads: int | None = None,
+    resume: bool = False,
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> PreparedDataset:
@@ -61,22 +76,31 @@ def prepare(
     listener = reporter or NullReporter()
     if not (math.isfinite(val_fraction) and 0 < val_fraction < 1):
         raise UsageError(f"--val-fraction must lie between 0 and 1, not {val_fraction}", "--val-fraction 0.1")
-    recipe = choose_recipe(tokenizer, TokenizerOptions())
-    text = open_sources([source])
+    request = Request(
+        sources=(sources,) if isinstance(sources, str) else tuple(sources),
+        tokenizer=tokenizer,
+        tokenizer_options=tokenizer_options,
+        source_options=source_options,
+        val_file=None if val_file is None else str(val_file),
+        val_fraction=val_fraction,
+        seed=seed,
+    )
+    recipe = choose_recipe(tokenizer, tokenizer_options)
+    text = open_sources(request.sources, source_options, listener)
     folder = data_root / (check_name(name) if name is not None else text.dataset_name)
-    command = readable(prepare_command_line(source, tokenizer, folder, val_fraction))
+    command = request.command(folder, "--overwrite")
     _check_target(folder)
     found = survey(text, listener)
-    position = split_position(found, val_fraction, source)
+    position = split_position(found, val_fraction, text.label)
     if holds_dataset(folder) and not overwrite and not (folder / INTERRUPTED_MARKER).exists():
-        return _unchanged(folder, found, tokenizer, val_fraction, command, listener)
+        return _unchanged(folder, found, request, command, listener)
 
     vocabulary = recipe.build(alphabet=found.alphabet, sample=(), reporter=listener)
     made: list[DatasetMeta] = []
 
     def build(temporary: Path) -> None:
         splits = write_splits(text, vocabulary, found, position, temporary, listener)
-        made.append(_describe(text, found, vocabulary, splits, val_fraction))
+        made.append(_describe(text, found, vocabulary, splits, request))
         save_tokenizer(vocabulary, temporary)
         if (raw := meta_pkl(vocabulary)) is not None:
             files.write_atomic(temporary / META_PKL, raw)
@@ -102,13 +126,13 @@ def _check_target(folder: Path) -> None:
 
 
 def _unchanged(
-    folder: Path, found: Survey, tokenizer: str, val_fraction: float, command: str, reporter: Reporter
+    folder: Path, found: Survey, request: Request, command: str, reporter: Reporter
 ) -> PreparedDataset:
     """The dataset in `folder` if preparing would give the same; else an error."""
     meta = read_meta(folder)
     if meta is None:
         raise NanoGPTError(f"{folder} already holds a dataset", f"to replace its tokens: {command}")
-    wanted = (found.sha256, found.documents, tokenizer, val_fraction)
+    wanted = (found.sha256, found.documents, request.tokenizer, request.val_fraction)
     existing = (meta.source.sha256, meta.source.documents, meta.tokenizer_name, meta.val_fraction)
     if existing != wanted:
         raise NanoGPTError(
@@ -116,12 +140,12 @@ def _unchanged(
             f"to replace it: {command}; to keep both: add --name and another name",
         )
     open_dataset(str(folder), Path(), reporter=reporter)
-    _warn_if_short(meta, val_fraction, reporter)
+    _warn_if_short(meta, request.val_fraction, reporter)
     return _prepared(folder, meta, unchanged=True)
 
 
 def _describe(
-    source: Source, found: Survey, tokenizer: Tokenizer, splits: Mapping[str, SplitMeta], val_fraction: float
+    source: Source, found: Survey, tokenizer: Tokenizer, splits: Mapping[str, SplitMeta], request: Request
 ) -> DatasetMeta:
     return DatasetMeta(
         tokenizer_kind=tokenizer.kind,
@@ -137,7 +161,8 @@ def _describe(
             characters=found.characters,
             documents=found.documents,
         ),
-        val_fraction=val_fraction,
+        val_fraction=request.val_fraction,
+        request=request,
     )
 
 

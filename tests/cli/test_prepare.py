@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nanogpt_cli.cli import console
-from nanogpt_cli.cli.commands.prepare import ProgressBar
+from nanogpt_cli.cli.reporters.progress_bar import ProgressBar
 from nanogpt_cli.events import Progress
 from tests.helpers import run_cli
 

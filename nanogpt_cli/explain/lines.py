@@ -45,10 +45,10 @@ class LineExplainer:
 
     # --- which lines
 
-    def chosen(self, first: int, last: int) -> tuple[ExplainedLine, ...]:
-        """Every iteration and evaluation from `first` to `last`, as the log orders them."""
+    def chosen(self, first: int, last: int, every: int = 1) -> tuple[ExplainedLine, ...]:
+        """The iterations and evaluations from `first` to `last` that `every` divides, in the log's order."""
         points: list[IterPoint | EvalPoint] = [*self.run.evals, *self.run.iters]
-        inside = [p for p in points if first <= p.iter_num <= last]
+        inside = [p for p in points if first <= p.iter_num <= last and p.iter_num % every == 0]
         inside.sort(key=lambda p: (p.iter_num, isinstance(p, IterPoint)))  # nanoGPT evaluates first
         return tuple(self.eval_line(p) if isinstance(p, EvalPoint) else self.iter_line(p) for p in inside)
 

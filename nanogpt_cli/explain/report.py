@@ -1,11 +1,10 @@
 """`explain_log`: a log in, an `Explanation` out: the findings in words, the summary, the explained lines.
 
-`Explanation.to_json` is the documented, versioned document of `nanogpt explain-log --json`: losses in mean
-nats per token, null where a number is unknown or not finite; where a log holds several runs the top level
-speaks of the last one and `runs` of each, in the log's order.
+`Explanation.to_json` is the document of `nanogpt explain-log --json`, described in `document`. Words that may
+hold pieces of a log pass `visible`, so that no log can steer a terminal.
 """
 
-import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,17 @@ from nanogpt_cli.errors import UsageError
 from nanogpt_cli.explain.case import Case, Number, Severity
 from nanogpt_cli.explain.catalogue import DEFAULT_LANGUAGE, Catalogue, load_catalogue
 from nanogpt_cli.explain.diagnose import diagnose
+from nanogpt_cli.explain.document import explanation_document
 from nanogpt_cli.explain.lines import ExplainedLine, LineExplainer
 from nanogpt_cli.explain.parse import parse_log
 from nanogpt_cli.explain.records import Log, Run
 from nanogpt_cli.explain.summary import summarize
 
-SCHEMA_VERSION: Final = 1
 # With one of these there is no run to speak of; a caller may want to treat them as errors.
 NOT_EXPLAINABLE: Final = frozenset({"empty", "not_a_training_log", "unsupported_format"})
+
+# C0 and C1 controls, lone surrogates (JSON can spell them, UTF-8 cannot), and what turns text around.
+_INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,18 +39,6 @@ class ExplainedFinding:
     title: str
     message: str
     advice: str
-
-    def to_json(self) -> dict[str, object]:
-        """The finding as `--json` shows it."""
-        return {
-            "code": self.code,
-            "severity": self.severity,
-            "iters": list(self.iters),
-            "confidence": self.confidence,
-            "numbers": {name: _finite(value) for name, value in self.numbers.items()},
-            "message": self.message,
-            "advice": self.advice,
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +55,7 @@ class Explanation:
 
     @property
     def format(self) -> str:
-        """nanogpt (its text lines), metrics (our metrics.jsonl), or unknown."""
+        """metrics (our metrics.jsonl), the trainer that wrote the log, or unknown."""
         return self.log.format
 
     @property
@@ -75,32 +65,30 @@ class Explanation:
 
     def to_json(self) -> dict[str, object]:
         """The document of `--json`."""
-        numbers = _run_numbers(self.run)
-        top = ("n_iter_lines", "n_eval_lines", "first_loss", "last_loss", "best_val_loss", "best_val_iter")
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "format": self.format,
-            **{name: numbers[name] for name in top},
-            "findings": [finding.to_json() for finding in self.findings],
-            "runs": [_run_numbers(run) for run in self.log.runs if run.has_points or run.header_seen],
-        }
+        return explanation_document(self)
 
 
 def explain_log(
     source: str | Path,
     *,
     lines: tuple[int, int] | None = None,
+    every: int = 1,
     language: str = DEFAULT_LANGUAGE,
 ) -> Explanation:
     """Read and explain a log file, a run directory or standard input ("-").
 
-    `lines` is an iteration range whose lines are explained instead of one example of each kind.
+    `lines` is an iteration range whose lines are explained instead of one example of each kind, `every` takes
+    of them the iterations it divides.
     """
-    return explain(parse_log(source), lines=lines, language=language)
+    return explain(parse_log(source), lines=lines, every=every, language=language)
 
 
 def explain(
-    log: Log, *, lines: tuple[int, int] | None = None, language: str = DEFAULT_LANGUAGE
+    log: Log,
+    *,
+    lines: tuple[int, int] | None = None,
+    every: int = 1,
+    language: str = DEFAULT_LANGUAGE,
 ) -> Explanation:
     """Explain a log that was read already."""
     catalogue = load_catalogue(language)
@@ -113,7 +101,7 @@ def explain(
         log=log,
         run=run,
         language=language,
-        summary=summarize(case, findings, catalogue),
+        summary=visible(summarize(case, findings, catalogue)),
         findings=tuple(
             ExplainedFinding(
                 code=finding.code,
@@ -121,46 +109,41 @@ def explain(
                 iters=finding.iters,
                 confidence=finding.confidence,
                 numbers=finding.numbers,
-                title=catalogue.finding(finding, "title", ours=ours),
-                message=catalogue.finding(finding, "message", ours=ours),
-                advice=catalogue.finding(finding, "advice", ours=ours),
+                title=visible(catalogue.finding(finding, "title", ours=ours)),
+                message=visible(catalogue.finding(finding, "message", ours=ours)),
+                advice=visible(catalogue.finding(finding, "advice", ours=ours)),
             )
             for finding in findings
         ),
-        lines=_lines(case, catalogue, lines),
+        lines=tuple(_visible_line(line) for line in _lines(case, catalogue, lines, every)),
     )
 
 
-def _lines(case: Case, catalogue: Catalogue, wanted: tuple[int, int] | None) -> tuple[ExplainedLine, ...]:
+def visible(text: str) -> str:
+    """Text without characters that move a cursor, turn the writing round or have no encoding."""
+    return _INVISIBLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _visible_line(line: ExplainedLine) -> ExplainedLine:
+    parts = tuple((visible(label), visible(text)) for label, text in line.parts)
+    return ExplainedLine(visible(line.text), parts)
+
+
+def _lines(
+    case: Case, catalogue: Catalogue, wanted: tuple[int, int] | None, every: int
+) -> tuple[ExplainedLine, ...]:
     explainer = LineExplainer(case, catalogue)
-    if wanted is None:
+    first, last = case.run.first_iter, case.run.last_iter
+    if wanted is None and every == 1:
         return explainer.examples()
-    chosen = explainer.chosen(*wanted)
-    if not chosen and case.run.has_points:
-        first, last = case.run.first_iter, case.run.last_iter
+    if first is None or last is None:
+        return ()
+    start, end = wanted or (first, last)
+    chosen = explainer.chosen(start, end, every)
+    if not chosen:
         raise UsageError(
-            f"the log has no line between iterations {wanted[0]} and {wanted[1]}",
+            f"the log has no line between iterations {start} and {end}"
+            + (f" that {every} divides" if every > 1 else ""),
             f"it shows iterations {first} to {last}: --lines {first}-{last}",
         )
     return chosen
-
-
-def _run_numbers(run: Run) -> dict[str, object]:
-    best = run.best_eval
-    losses = [p.loss for p in run.iters if p.loss is not None]
-    losses = losses or [e.train_loss for e in run.evals if e.train_loss is not None]
-    return {
-        "n_iter_lines": run.n_iter_lines,
-        "n_eval_lines": run.n_eval_lines,
-        "first_iter": run.first_iter,
-        "last_iter": run.last_iter,
-        "first_loss": _finite(losses[0]) if losses else None,
-        "last_loss": _finite(losses[-1]) if losses else None,
-        "best_val_loss": best.val_loss if best else None,
-        "best_val_iter": best.iter_num if best else None,
-        "resumed_at": list(run.resumed_at),
-    }
-
-
-def _finite(value: Number) -> Number | None:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -8,8 +8,8 @@ import pytest
 
 from nanogpt_cli.errors import UsageError
 from nanogpt_cli.explain.report import Explanation, explain_log
+from nanogpt_cli.explain.show.text import plain_text
 from nanogpt_cli.explain.summary import duration
-from nanogpt_cli.explain.text import plain_text
 from tests.explain.samples import (
     FIXTURES,
     HEADER,
@@ -33,6 +33,14 @@ TOP_LEVEL = [
     "best_val_iter",
     "findings",
     "runs",
+    "source",
+    "language",
+    "summary",
+    "trainer",
+    "val_unit",
+    "n_lines",
+    "n_unread_lines",
+    "lines",
 ]
 
 

@@ -103,7 +103,7 @@ def _show(explanation: "Explanation") -> None:
     """The explanation is the data: it goes to stdout, as panels only where that is a terminal."""
     from rich.console import Console
 
-    from nanogpt_cli.explain.text import plain_text
+    from nanogpt_cli.explain.show.text import plain_text
 
     stdout = Console(highlight=False, markup=False, emoji=False)
     if stdout.is_terminal and not stdout.is_dumb_terminal:
@@ -120,7 +120,7 @@ def _show_panels(explanation: "Explanation", stdout: "Console") -> None:
     from rich.text import Text
 
     from nanogpt_cli.explain.catalogue import load_catalogue
-    from nanogpt_cli.explain.text import heading
+    from nanogpt_cli.explain.show.text import heading
 
     def word(key: str) -> str:
         return load_catalogue(explanation.language).text("words", key)

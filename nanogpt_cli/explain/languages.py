@@ -1,0 +1,46 @@
+"""Which language to speak: the one asked for, else NANOGPT_LANG, else the locale's, else English.
+
+A language is a file in `messages/`. A locale of another language is no mistake of anybody and means English;
+an unknown name that somebody typed is a UsageError.
+"""
+
+import locale
+import os
+from collections.abc import Mapping
+from importlib import resources
+
+from nanogpt_cli.errors import UsageError
+from nanogpt_cli.explain.catalogue import DEFAULT_LANGUAGE
+
+VARIABLE = "NANOGPT_LANG"
+
+
+def languages() -> tuple[str, ...]:
+    """The languages that have a catalogue."""
+    files = resources.files("nanogpt_cli.explain").joinpath("messages").iterdir()
+    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
+
+
+def choose_language(wanted: str = "", environment: Mapping[str, str] = os.environ) -> str:
+    """The catalogue to use; `wanted` is what the user typed, "" for nothing."""
+    known = languages()
+    for name, origin in ((wanted, "--lang"), (environment.get(VARIABLE, ""), VARIABLE)):
+        if not name:
+            continue
+        if (code := _code(name)) in known:
+            return code
+        raise UsageError(
+            f"{origin}: there is no language {name!r}, only {', '.join(known)}",
+            f"nanogpt explain-log --lang {DEFAULT_LANGUAGE}",
+        )
+    # POSIX: the first of these that is set decides. Elsewhere the system is asked.
+    variables = (environment.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    set_by_user = next((value for value in variables if value), "")
+    code = _code(set_by_user or locale.getlocale()[0] or "")
+    return code if code in known else DEFAULT_LANGUAGE
+
+
+def _code(name: str) -> str:
+    """`es_MX.UTF-8`, `es-MX` and `Spanish_Mexico.1252` (Windows) are es."""
+    language = name.replace("-", "_").split(".")[0].split("_")[0].strip().lower()
+    return {"english": "en", "spanish": "es", "french": "fr", "chinese": "zh"}.get(language, language)

@@ -11,19 +11,20 @@ from typing import Literal
 
 import numpy as np
 
+from nanogpt_cli.data.token_files import Tokens
 from nanogpt_cli.errors import NanoGPTError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batches:
-    """Windows of one split. `tokens` is a 1-D array of ids, usually a memory map.
+    """Windows of one split. `tokens` are ids in order, usually memory-mapped files.
 
     order "random" draws windows with replacement, uniformly over the split, as nanoGPT: after one epoch's
     worth of tokens 1/e = 37 % of the text is still unseen. "shuffle" sees every window once per epoch, in a
     new order and at a new offset each time.
     """
 
-    tokens: np.ndarray
+    tokens: Tokens
     block_size: int
     seed: int
     order: Literal["random", "shuffle"] = "random"

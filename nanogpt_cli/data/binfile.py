@@ -58,15 +58,23 @@ class BinWriter:
         self._file.close()
 
 
-def open_tokens(path: Path, dtype: np.dtype) -> np.memmap:
+def open_tokens(path: Path, dtype: np.dtype, *, header_bytes: int = 0) -> np.memmap:
     """The ids of a file, (tokens,), mapped read-only: nothing is read until it is used."""
-    return np.memmap(path, dtype=dtype, mode="r")
+    return np.memmap(path, dtype=dtype, mode="r", offset=header_bytes)
 
 
-def count_tokens(path: Path, dtype: np.dtype, *, expected: int | None, hint: str) -> int:
-    """Tokens in a file by its size; a broken size, or another than `expected`, is an error."""
+def count_tokens(
+    path: Path,
+    dtype: np.dtype,
+    *,
+    expected: int | None,
+    hint: str,
+    header_bytes: int = 0,
+    said_by: str = "meta.json",
+) -> int:
+    """Tokens in a file by its size; a broken size, or another than `expected` (`said_by`), is an error."""
     try:
-        size = path.stat().st_size
+        size = path.stat().st_size - header_bytes
     except FileNotFoundError:
         raise NanoGPTError(f"{path} is missing", hint) from None
     if size % dtype.itemsize:
@@ -78,7 +86,7 @@ def count_tokens(path: Path, dtype: np.dtype, *, expected: int | None, hint: str
     if expected is not None and tokens < expected:
         raise NanoGPTError(f"{path} is truncated: it has {tokens:,} of {expected:,} tokens", hint)
     if expected is not None and tokens > expected:
-        raise NanoGPTError(f"{path} has {tokens:,} tokens where meta.json says {expected:,}", hint)
+        raise NanoGPTError(f"{path} has {tokens:,} tokens where {said_by} says {expected:,}", hint)
     if tokens == 0:
         raise NanoGPTError(f"{path} is empty", hint)
     return tokens
@@ -92,12 +100,14 @@ class Scan:
     max_id: int
 
 
-def scan(path: Path, dtype: np.dtype, reporter: Reporter) -> Scan:
-    """Read a whole file once for its SHA-256 and its largest id, in constant memory."""
+def scan(path: Path, dtype: np.dtype, reporter: Reporter, *, header_bytes: int = 0) -> Scan:
+    """Read a whole file once for its SHA-256, header included, and its largest id, in constant memory."""
     digest = hashlib.sha256()
-    max_id = done = 0
+    max_id = 0
     total = path.stat().st_size
     with path.open("rb") as file:
+        digest.update(file.read(header_bytes))
+        done = header_bytes
         while raw := file.read(_SCAN_BYTES):
             digest.update(raw)
             whole = len(raw) - len(raw) % dtype.itemsize

@@ -16,6 +16,7 @@ import numpy as np
 from nanogpt_cli import files
 from nanogpt_cli.data.byte_tokenizer import ByteTokenizer
 from nanogpt_cli.data.char_tokenizer import CharTokenizer
+from nanogpt_cli.data.format_version import check_format_version
 from nanogpt_cli.data.tiktoken_tokenizer import TiktokenTokenizer, load_encoding, unknown_tokenizer
 from nanogpt_cli.errors import NanoGPTError
 
@@ -116,12 +117,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         raise NanoGPTError(f"{path} is damaged: not JSON", hint) from None
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
         raise NanoGPTError(f"{path} is not a nanogpt tokenizer", hint)
-    if document.get("format_version") != _FORMAT_VERSION:
-        version = document.get("format_version")
-        raise NanoGPTError(
-            f"{path} has format version {version}, this nanogpt reads {_FORMAT_VERSION}",
-            "pip install --upgrade nanogpt-cli",
-        )
+    check_format_version(path, document, _FORMAT_VERSION)
     try:
         return tokenizer_from_document(document)
     except ValueError as error:

@@ -23,17 +23,18 @@ STAMP_FILE: Final = ".verified.json"
 _SETTLED_NS: Final = 2_000_000_000
 
 
-def scan_once(path: Path, dtype: np.dtype, reporter: Reporter) -> Scan:
+def scan_once(path: Path, dtype: np.dtype, reporter: Reporter, *, header_bytes: int = 0) -> Scan:
     """`scan(path, dtype)`, from the stamp where the file has not been touched since."""
     stamps = _read(path.parent)
     stamp = _identity(path)
+    layout = [dtype.itemsize, header_bytes]
     known = stamps.get(path.name)
-    if known and known[:4] == [*stamp, dtype.itemsize]:
-        return Scan(sha256=str(known[4]), max_id=int(known[5]))
-    result = scan(path, dtype, reporter)
+    if known and known[:5] == [*stamp, *layout]:
+        return Scan(sha256=str(known[5]), max_id=int(known[6]))
+    result = scan(path, dtype, reporter, header_bytes=header_bytes)
     _, mtime_ns, ctime_ns = stamp
     if _identity(path) == stamp and time.time_ns() - max(mtime_ns, ctime_ns) > _SETTLED_NS:
-        stamps[path.name] = [*stamp, dtype.itemsize, result.sha256, result.max_id]
+        stamps[path.name] = [*stamp, *layout, result.sha256, result.max_id]
         _write(path.parent, stamps)
     return result
 
@@ -46,7 +47,7 @@ def _identity(path: Path) -> tuple[int, int, int]:
 def _read(folder: Path) -> dict[str, list[int | str]]:
     try:
         document = json.loads((folder / STAMP_FILE).read_text(encoding="utf-8"))
-        return {str(name): list(entry) for name, entry in document.items() if len(entry) == 6}
+        return {str(name): list(entry) for name, entry in document.items() if len(entry) == 7}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}  # a stamp only saves time
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from nanogpt_cli.data.batches import Batches
+from nanogpt_cli.data.token_files import Tokens
 from nanogpt_cli.engine.device import Hardware
 from nanogpt_cli.engine.distributed import Distributed
 from nanogpt_cli.engine.models.gpt2 import GPT2
@@ -69,7 +70,7 @@ class SplitLoss:
 @torch.no_grad()
 def evaluate(
     model: GPT2,
-    tokens: np.ndarray,
+    tokens: Tokens,
     *,
     hardware: Hardware,
     batch_size: int = 16,
@@ -100,7 +101,7 @@ def evaluate(
     )
 
 
-def _windows(tokens: np.ndarray, block_size: int, batch_size: int) -> Iterator[np.ndarray]:
+def _windows(tokens: Tokens, block_size: int, batch_size: int) -> Iterator[np.ndarray]:
     """Batches (rows, block_size + 1) int64 that overlap by one token; the remainder comes last, alone."""
     n_full = (len(tokens) - 1) // block_size
     for first in range(0, n_full, batch_size):

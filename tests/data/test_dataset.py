@@ -114,7 +114,9 @@ def test_an_unchanged_file_is_read_once(folder: Path, monkeypatch: pytest.Monkey
     reads: list[str] = []
     real_scan = verify.scan
     monkeypatch.setattr(
-        verify, "scan", lambda path, *rest: (reads.append(path.name), real_scan(path, *rest))[1]
+        verify,
+        "scan",
+        lambda path, *rest, **more: (reads.append(path.name), real_scan(path, *rest, **more))[1],
     )
     open_dataset("input")
     open_dataset("input")

@@ -110,8 +110,12 @@ class _Delayed:
     def __init__(self) -> None:
         self.kept: list[Notice | Warned] = []
 
-    def emit(self, event: Notice | Warned) -> None:
-        self.kept.append(event)
+    def emit(self, event: Event) -> None:
+        if isinstance(event, Notice | Warned):
+            self.kept.append(event)
+
+    def close(self) -> None:
+        """Nothing to close."""
 
     def pour_into(self, reporter: Reporter) -> None:
         for event in self.kept:
@@ -196,8 +200,8 @@ def _dataset(name: str, reporter: _Delayed) -> "Dataset":
     from nanogpt_cli.data.dataset import newest_dataset, open_dataset
 
     if name:
-        return open_dataset(name)
-    dataset = open_dataset(newest_dataset())
+        return open_dataset(name, reporter=reporter)
+    dataset = open_dataset(newest_dataset(), reporter=reporter)
     reporter.emit(Notice(message=f"training on {dataset.path} (--dataset chooses another)"))
     return dataset
 

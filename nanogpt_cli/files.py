@@ -90,6 +90,18 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def cache_dir() -> Path:
+    """Where downloads and measurements are kept for later runs; the folder may not exist yet."""
+    if configured := os.environ.get("NANOGPT_CACHE_DIR"):
+        return Path(configured)
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "nanogpt"
+    try:
+        return Path.home() / ".cache" / "nanogpt"
+    except RuntimeError:  # a container's user without a home
+        return Path(tempfile.gettempdir()) / "nanogpt"
+
+
 def templates_dir() -> Path:
     """The folder `templates/`: inside the package when installed from a wheel, beside it in a checkout."""
     package = Path(__file__).resolve().parent

@@ -138,3 +138,11 @@ def test_a_checksum_of_more_than_one_chunk(tmp_path: Path) -> None:
     assert files.sha256_file(tmp_path / "a.bin") == hashlib.sha256(content).hexdigest()
     (tmp_path / "empty").touch()
     assert files.sha256_file(tmp_path / "empty") == hashlib.sha256(b"").hexdigest()
+
+
+def test_where_the_cache_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("NANOGPT_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert files.cache_dir() == tmp_path / "xdg" / "nanogpt"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert files.cache_dir() == Path.home() / ".cache" / "nanogpt"

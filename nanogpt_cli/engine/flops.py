@@ -7,9 +7,7 @@ of square matrix products for CPUs and unknown devices.
 
 import json
 import math
-import os
 import re
-import tempfile
 import time
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import torch
 
 from nanogpt_cli.engine.device import Hardware, cpu_name
 from nanogpt_cli.engine.models.gpt2 import GPT2, GPT2Config
-from nanogpt_cli.files import write_json
+from nanogpt_cli.files import cache_dir, write_json
 
 # Dense FLOP/s by dtype, without sparsity (float32 is TF32 where the GPU has it). The first name that the
 # device's name contains as words counts, so the longer names stand first. Links go to the makers' datasheets.
@@ -81,7 +79,7 @@ def _measured_peak(hardware: Hardware) -> tuple[float, str]:
     processor = cpu_name() if hardware.device.type == "cpu" else hardware.description
     capability = torch.backends.cpu.get_cpu_capability()
     key = f"{processor} | {hardware.description} | {capability} | {hardware.dtype_name} | {torch.__version__}"
-    path = _cache_dir() / "peak_flops.json"
+    path = cache_dir() / "peak_flops.json"
     cached = _read_cache(path)
     if key in cached:
         return cached[key], source
@@ -121,14 +119,3 @@ def _read_cache(path: Path) -> dict[str, float]:
     if not isinstance(peaks, dict):
         return {}
     return {k: float(v) for k, v in peaks.items() if isinstance(v, int | float) and 0 < v < math.inf}
-
-
-def _cache_dir() -> Path:
-    if configured := os.environ.get("NANOGPT_CACHE_DIR"):
-        return Path(configured)
-    if base := os.environ.get("XDG_CACHE_HOME"):
-        return Path(base) / "nanogpt"
-    try:
-        return Path.home() / ".cache" / "nanogpt"
-    except RuntimeError:  # a container's user without a home
-        return Path(tempfile.gettempdir()) / "nanogpt"

@@ -167,14 +167,6 @@ def test_a_cache_that_cannot_be_written_costs_only_measuring_again(
     assert not cache().exists()
 
 
-def test_where_the_cache_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("NANOGPT_CACHE_DIR")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert module._cache_dir() == tmp_path / "xdg" / "nanogpt"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert module._cache_dir() == Path.home() / ".cache" / "nanogpt"
-
-
 def test_a_measured_rate_is_that_of_the_fastest_product(monkeypatch: pytest.MonkeyPatch) -> None:
     """Products of 4³ in 30, 29 … 1 µs: a busy machine can only make the others slower."""
     monkeypatch.setattr(module, "_GEMM_SIZE", 4)

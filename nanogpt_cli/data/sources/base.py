@@ -55,4 +55,14 @@ class Source(Protocol):
         """Bytes of `size_bytes` read so far in the pass under way."""
 
     def documents(self) -> Iterator[Iterator[str]]:
-        """Every document, as pieces of text in order; no newline is lost or translated."""
+        """Every document, as pieces of text in order; no newline is lost or translated.
+
+        A document is to be read to its end before the next is asked for.
+        """
+
+
+def pieces(text: str) -> Iterator[str]:
+    """A text that is in memory already, as a source hands it on."""
+    if len(text) <= PIECE_BYTES:
+        return iter((text,))
+    return (text[start : start + PIECE_BYTES] for start in range(0, len(text), PIECE_BYTES))

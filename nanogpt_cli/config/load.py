@@ -65,14 +65,18 @@ def load_config(
     preset: str | None = None,
     flags: Mapping[str, object] | None = None,
     environment: Mapping[str, str] | None = None,
+    base: Layer | None = None,
 ) -> LoadedConfig:
     """Read configuration files (TOML or nanoGPT's .py), then apply environment and flags over a preset.
 
-    A preset named here wins over a `preset = "…"` key inside a TOML file. `environment` defaults to
-    os.environ. Raises UsageError listing every problem found.
+    `base` lies below the files and above the preset: the settings of a run that is resumed. A preset named
+    here wins over a `preset = "…"` key inside a TOML file. `environment` defaults to os.environ. Raises
+    UsageError listing every problem found.
     """
     layers = [read_file(Path(path)) for path in files]
     preset = preset or next((layer.preset for layer in reversed(layers) if layer.preset), None)
+    if base is not None:
+        layers.insert(0, base)
     if preset:
         layers.insert(0, read_preset(preset))
     layers.append(_environment_layer(os.environ if environment is None else environment))

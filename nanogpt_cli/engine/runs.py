@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanogpt_cli.config.load import merge, read_file
+from nanogpt_cli.config.load import Layer, merge, read_file
 from nanogpt_cli.config.schema import TrainConfig
 from nanogpt_cli.data.tokenizers import TOKENIZER_FILE, Tokenizer, load_tokenizer
 from nanogpt_cli.engine.checkpoint import (
@@ -17,6 +17,7 @@ from nanogpt_cli.engine.checkpoint import (
     read_checkpoint,
 )
 from nanogpt_cli.engine.device import Hardware
+from nanogpt_cli.engine.interop.nanogpt import NanoGPTCheckpoint, find_ckpt, find_tokenizer, read_ckpt
 from nanogpt_cli.engine.models.gpt2 import GPT2
 from nanogpt_cli.errors import NanoGPTError, UsageError
 
@@ -42,6 +43,8 @@ def load_run(path: str | Path | None, *, hardware: Hardware, which: str = "best"
     `which` is "best" (lowest val loss; the last one where none was evaluated) or "last".
     """
     target = Path(path) if path is not None else newest_run()
+    if (ckpt := foreign_ckpt(target)) is not None:
+        return _nanogpt_run(read_ckpt(ckpt), hardware)
     if is_complete(target):
         folder = target
         run_dir = Path(os.path.relpath(target.resolve().parent.parent))  # also from inside the folder
@@ -60,6 +63,23 @@ def load_run(path: str | Path | None, *, hardware: Hardware, which: str = "best"
     )
 
 
+def _nanogpt_run(checkpoint: NanoGPTCheckpoint, hardware: Hardware) -> LoadedRun:
+    """A run of nanoGPT's train.py, used where it lies."""
+    shape = dataclasses.replace(checkpoint.model, dropout=0.0)
+    return LoadedRun(
+        run_dir=checkpoint.path.parent,
+        checkpoint=checkpoint,
+        config=merge([_settings_layer(checkpoint)], label=checkpoint.path.parent.name).config,
+        model=build_model(shape, checkpoint.weights()).to(hardware.device).eval(),
+        tokenizer=find_tokenizer(checkpoint),
+    )
+
+
+def foreign_ckpt(path: Path) -> Path | None:
+    """nanoGPT's ckpt.pt where `path` is one, or a folder that holds one and no checkpoint of ours."""
+    return find_ckpt(path) if not list_checkpoints(path) else None
+
+
 def choose_checkpoint(run_dir: Path, which: str) -> Path:
     """The best or the last checkpoint of a run; clear errors when there is none."""
     if not run_dir.exists():
@@ -73,6 +93,17 @@ def choose_checkpoint(run_dir: Path, which: str) -> Path:
 def read_run_config(run_dir: Path) -> TrainConfig:
     """The resolved configuration a run was trained with."""
     return merge([read_file(run_dir / CONFIG_FILE)], label=run_dir.name).config
+
+
+def resumed_settings(run_dir: Path) -> Layer:
+    """What a run was trained with, to lie below the flags of its continuation; also a run of nanoGPT's."""
+    if (ckpt := foreign_ckpt(run_dir)) is not None:
+        return _settings_layer(read_ckpt(ckpt))
+    return read_file(run_dir / CONFIG_FILE)
+
+
+def _settings_layer(checkpoint: NanoGPTCheckpoint) -> Layer:
+    return Layer(origin=str(checkpoint.path), values=checkpoint.settings)
 
 
 def all_runs(root: Path = OUT_ROOT) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Where a run starts: fresh weights, a Hugging Face GPT-2, or the newest intact checkpoint of a run."""
+"""Where a run starts: fresh weights, weights trained before, or the newest intact checkpoint of a run."""
 
 import dataclasses
 import math
@@ -17,8 +17,10 @@ from nanogpt_cli.engine.checkpoint import (
     list_checkpoints,
     read_checkpoint,
 )
-from nanogpt_cli.engine.interop.hf import load_gpt2
+from nanogpt_cli.engine.interop.nanogpt import read_ckpt
 from nanogpt_cli.engine.models.gpt2 import GPT2, GPT2Config
+from nanogpt_cli.engine.pretrained import check_vocabulary, load_pretrained
+from nanogpt_cli.engine.runs import foreign_ckpt
 from nanogpt_cli.errors import NanoGPTError, UsageError
 from nanogpt_cli.events import Reporter, Warned
 
@@ -64,18 +66,18 @@ def _scratch(config: TrainConfig, dataset: Dataset) -> Start:
 
 
 def _pretrained(loaded: LoadedConfig, dataset: Dataset) -> tuple[Start, LoadedConfig]:
-    """A Hugging Face GPT-2, its context cropped to block_size; its shape overrules the settings."""
+    """Weights trained before, their context cropped to block_size; their shape overrules the settings."""
     config = loaded.config
-    shape, weights = load_gpt2(config.init_from, dropout=config.dropout)
-    _check_vocabulary(dataset, shape, config.init_from)
+    given = load_pretrained(config.init_from)
+    shape, weights = given.shape, given.weights
+    check_vocabulary(dataset, given)
     if config.block_size > shape.block_size:
         raise UsageError(
-            f"block_size = {config.block_size} is more than the {shape.block_size} positions of "
-            f"{config.init_from}",
+            f"block_size = {config.block_size} is more than the {shape.block_size} positions of {given.name}",
             f"use --block-size {shape.block_size} or smaller",
         )
     weights["transformer.wpe.weight"] = weights["transformer.wpe.weight"][: config.block_size].clone()
-    shape = dataclasses.replace(shape, block_size=config.block_size)
+    shape = dataclasses.replace(shape, block_size=config.block_size, dropout=config.dropout)
     origin = f"init_from {config.init_from}"
     loaded = loaded.replace(
         origin, n_layer=shape.n_layer, n_head=shape.n_head, n_embd=shape.n_embd, bias=shape.bias
@@ -85,8 +87,8 @@ def _pretrained(loaded: LoadedConfig, dataset: Dataset) -> tuple[Start, LoadedCo
 
 def _resume(config: TrainConfig, dataset: Dataset, run_dir: Path, reporter: Reporter) -> Start:
     checkpoint = _newest_intact(run_dir, reporter)
-    saved = checkpoint.dataset
-    if saved["fingerprint"] != dataset.fingerprint:
+    known = checkpoint.dataset["fingerprint"]  # nanoGPT's checkpoints do not say what they were trained on
+    if known and known != dataset.fingerprint:
         raise NanoGPTError(
             f"the dataset {dataset.path} has changed since {checkpoint.path.name} was saved: "
             "other tokens would continue another run",
@@ -98,6 +100,12 @@ def _resume(config: TrainConfig, dataset: Dataset, run_dir: Path, reporter: Repo
         raise UsageError(
             f"the architecture cannot change on resume: {pairs}",
             f"leave {', '.join('--' + n.replace('_', '-') for n in changed)} out, or start a new run",
+        )
+    if padded_vocab_size(dataset) != checkpoint.model.vocab_size and not known:
+        raise UsageError(
+            f"{checkpoint.path} was trained with {checkpoint.model.vocab_size:,} token ids, dataset "
+            f"{dataset.name} has {padded_vocab_size(dataset):,}",
+            "name the data folder it was trained on: --dataset NAME",
         )
     if checkpoint.state.iter_num > config.max_iters:
         raise UsageError(
@@ -111,6 +119,8 @@ def _resume(config: TrainConfig, dataset: Dataset, run_dir: Path, reporter: Repo
 
 def _newest_intact(run_dir: Path, reporter: Reporter) -> Checkpoint:
     """The newest checkpoint whose files are what was saved; damaged ones are named and passed over."""
+    if (ckpt := foreign_ckpt(run_dir)) is not None:
+        return read_ckpt(ckpt)
     for path in reversed(list_checkpoints(run_dir)):
         try:
             return read_checkpoint(path)
@@ -129,17 +139,3 @@ def padded_vocab_size(dataset: Dataset) -> int:
     if dataset.vocab_size < _PAD_FROM:
         return dataset.vocab_size
     return math.ceil(dataset.vocab_size / _PAD_MULTIPLE) * _PAD_MULTIPLE
-
-
-def _check_vocabulary(dataset: Dataset, shape: GPT2Config, name: str) -> None:
-    if dataset.tokenizer_name != "gpt2":
-        raise UsageError(
-            f"{name} speaks GPT-2's tokens, but dataset {dataset.name} was prepared with the tokenizer "
-            f"{dataset.tokenizer_name}",
-            "prepare the text again: nanogpt prepare SOURCE --tokenizer gpt2 --overwrite",
-        )
-    if dataset.vocab_size is not None and dataset.vocab_size > shape.vocab_size:
-        raise UsageError(
-            f"dataset {dataset.name} has {dataset.vocab_size:,} token ids, {name} only {shape.vocab_size:,}",
-            "use a GPT-2 with the full vocabulary: --init-from gpt2",
-        )

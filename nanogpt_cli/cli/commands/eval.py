@@ -108,7 +108,8 @@ def _dataset(loaded: "LoadedRun", name: str) -> "Dataset":
             f"({name_of_ours}): the same ids mean other text",
             "name a dataset prepared with the run's tokenizer: nanogpt eval --dataset NAME",
         )
-    if not name and data.fingerprint != loaded.checkpoint.dataset["fingerprint"]:
+    known = loaded.checkpoint.dataset["fingerprint"]  # nanoGPT's checkpoints do not know it
+    if not name and known and data.fingerprint != known:
         raise NanoGPTError(
             f"the dataset {data.path} has changed since {loaded.checkpoint.path} was saved",
             f"to measure on the new text all the same: nanogpt eval {loaded.run_dir} --dataset {data.path}",

@@ -165,7 +165,7 @@ def _new_job(
 def _resumed_job(
     configs: list[Path], preset: str | None, flags: dict[str, str | bool], reporter: _Delayed
 ) -> _Job:
-    from nanogpt_cli.engine.runs import CONFIG_FILE, choose_checkpoint, newest_run
+    from nanogpt_cli.engine.runs import choose_checkpoint, foreign_ckpt, newest_run, resumed_settings
 
     if preset is not None:
         told = f"--preset {preset} is not read: a resumed run keeps its own settings, other flags apply"
@@ -177,11 +177,14 @@ def _resumed_job(
         reporter.emit(Notice(message=told))
     named = load_config(*project, preset=preset, flags=flags).config.out_dir
     run_dir = Path(named) if named else newest_run()
-    choose_checkpoint(run_dir, "last")  # raises the clear errors for folders without a run
+    if (ckpt := foreign_ckpt(run_dir)) is not None:
+        reporter.emit(Notice(message=f"going on from nanoGPT's {ckpt}"))
+    else:
+        choose_checkpoint(run_dir, "last")  # raises the clear errors for folders without a run
     if not named:
         reporter.emit(Notice(message=f"resuming the newest run, {run_dir}"))
     flags = {name: value for name, value in flags.items() if name != "init_from"}
-    loaded = load_config(run_dir / CONFIG_FILE, *configs, preset=preset, flags=flags)
+    loaded = load_config(*configs, preset=preset, flags=flags, base=resumed_settings(run_dir))
     dataset = _dataset(loaded.config.dataset, reporter)
     return _Job(loaded=loaded, dataset=dataset, run_dir=run_dir, resume=True)
 

@@ -10,11 +10,11 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from nanogpt_cli.engine.interop.shapes import differing_tensors
 from nanogpt_cli.engine.models.gpt2 import GPT2, GPT2Config
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.files import new_directory, write_json
@@ -58,11 +58,7 @@ def load_gpt2(name: str, *, dropout: float = 0.0) -> tuple[GPT2Config, dict[str,
 
 def _check_shapes(config: GPT2Config, weights: dict[str, Tensor], path: Path) -> None:
     """Raise NanoGPTError unless the weights are those of the model that config.json describes."""
-    with torch.device("meta"):  # shapes only: nothing is allocated
-        wanted = {k: v.shape for k, v in GPT2(config).state_dict().items() if k != "lm_head.weight"}
-    found = {k: v.shape for k, v in weights.items()}
-    if found != wanted:
-        names = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
+    if names := differing_tensors(config, weights):
         raise NanoGPTError(
             f"{path} does not hold the model that config.json describes: {len(names)} tensors are missing or "
             f"have another shape ({names[0]})",

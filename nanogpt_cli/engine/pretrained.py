@@ -1,0 +1,99 @@
+"""`init_from`: weights to start from that somebody trained before, whatever wrote them.
+
+OpenAI's GPT-2 by nanoGPT's names or any GPT-2 of Hugging Face's format (hub id or folder), a `ckpt.pt` of
+nanoGPT (or the folder that holds it), a run of this program or one of its checkpoints.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from nanogpt_cli.data.dataset import Dataset
+from nanogpt_cli.data.tokenizers import TOKENIZER_FILE, load_tokenizer, tokenizer_hash
+from nanogpt_cli.engine.checkpoint import is_complete, read_checkpoint
+from nanogpt_cli.engine.interop.hf import load_gpt2
+from nanogpt_cli.engine.interop.nanogpt import GPT2_VOCAB_SIZES, read_ckpt
+from nanogpt_cli.engine.models.gpt2 import GPT2Config
+from nanogpt_cli.engine.runs import choose_checkpoint, foreign_ckpt, holds_run
+from nanogpt_cli.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """A model's shape and weights; no `tokenizer_sha256` where nothing says for certain what its ids mean."""
+
+    name: str
+    shape: GPT2Config
+    weights: dict[str, Tensor]
+    tokenizer_name: str | None
+    tokenizer_sha256: str | None
+
+
+def load_pretrained(name: str) -> Pretrained:
+    """The weights `name` stands for; raises NanoGPTError for what cannot be had or read."""
+    path = Path(name)
+    if (ckpt := foreign_ckpt(path)) is not None:
+        read = read_ckpt(ckpt)
+        speaks_gpt2 = read.model.vocab_size in GPT2_VOCAB_SIZES
+        return Pretrained(
+            name=str(ckpt),
+            shape=read.model,
+            weights=read.weights(),
+            tokenizer_name="gpt2" if speaks_gpt2 else None,
+            tokenizer_sha256=None,
+        )
+    if is_complete(path) or holds_run(path):
+        return _own(path)
+    shape, weights = load_gpt2(name)
+    return Pretrained(name=name, shape=shape, weights=weights, tokenizer_name="gpt2", tokenizer_sha256=None)
+
+
+def check_vocabulary(dataset: Dataset, given: Pretrained) -> None:
+    """Raise UsageError where the dataset's ids are not those the weights were trained on."""
+    tokenizer = dataset.tokenizer
+    if given.tokenizer_sha256 is not None and tokenizer is not None:
+        if tokenizer_hash(tokenizer) == given.tokenizer_sha256:
+            return
+        same_name = "another " if dataset.tokenizer_name == given.tokenizer_name else ""
+        raise UsageError(
+            f"{given.name} was trained on the tokens of {given.tokenizer_name}, but dataset {dataset.name} "
+            f"was prepared with {same_name}{dataset.tokenizer_name}: the same ids would mean other text",
+            f"prepare the text with the run's own tokenizer: nanogpt prepare SOURCE --tokenizer {given.name} "
+            f"--name {dataset.name} --overwrite",
+        )
+    if given.tokenizer_name == "gpt2" and dataset.tokenizer_name != "gpt2":
+        raise UsageError(
+            f"{given.name} speaks GPT-2's tokens, but dataset {dataset.name} was prepared with the tokenizer "
+            f"{dataset.tokenizer_name}",
+            "prepare the text again: nanogpt prepare SOURCE --tokenizer gpt2 --overwrite",
+        )
+    if given.tokenizer_name is None and dataset.vocab_size != given.shape.vocab_size:
+        known = f"{dataset.vocab_size:,}" if dataset.vocab_size is not None else "GPT-2's"
+        raise UsageError(
+            f"{given.name} was trained with {given.shape.vocab_size:,} token ids, dataset {dataset.name} has "
+            f"{known}: the same ids would mean other text",
+            "train on the data folder it was made with: --dataset NAME",
+        )
+    if dataset.vocab_size is not None and dataset.vocab_size > given.shape.vocab_size:
+        raise UsageError(
+            f"dataset {dataset.name} has {dataset.vocab_size:,} token ids, {given.name} only "
+            f"{given.shape.vocab_size:,}",
+            "use a GPT-2 with the full vocabulary: --init-from gpt2",
+        )
+
+
+def _own(path: Path) -> Pretrained:
+    """A run (its best checkpoint), or the one checkpoint that is named."""
+    folder = path if is_complete(path) else choose_checkpoint(path, "best")
+    run_dir = Path(os.path.relpath(folder.resolve().parent.parent))  # also from inside the folder
+    checkpoint = read_checkpoint(folder)
+    tokenizer = load_tokenizer(run_dir) if (run_dir / TOKENIZER_FILE).exists() else None
+    return Pretrained(
+        name=str(path),
+        shape=checkpoint.model,
+        weights=checkpoint.weights(),
+        tokenizer_name=tokenizer.name if tokenizer else checkpoint.dataset.get("tokenizer"),
+        tokenizer_sha256=tokenizer_hash(tokenizer) if tokenizer else None,
+    )

@@ -1,9 +1,9 @@
-"""Opening datasets: ours are verified, nanoGPT's are read without trust, and every damage is named."""
+"""Opening datasets: every damage is named, and the right one is found. See also test_nanogpt_folder."""
 
 import hashlib
 import json
 import os
-import pickle
+import shutil
 import time
 from pathlib import Path
 
@@ -22,20 +22,6 @@ SETTLED_SECONDS = 3600
 def folder(shakespeare_like: Path) -> Path:
     """data/input, prepared by us."""
     return prepare(str(shakespeare_like)).path
-
-
-@pytest.fixture
-def nanogpt_folder(tmp_path: Path) -> Path:
-    """data/karpathy as nanoGPT's prepare.py leaves it, without meta.pkl."""
-    folder = tmp_path / "data" / "karpathy"
-    folder.mkdir(parents=True)
-    np.array([31373, 995] * 50, dtype=np.uint16).tofile(folder / "train.bin")
-    np.array([995, 31373] * 10, dtype=np.uint16).tofile(folder / "val.bin")
-    return folder
-
-
-def write_meta_pkl(folder: Path, meta: object, protocol: int = pickle.DEFAULT_PROTOCOL) -> None:
-    (folder / "meta.pkl").write_bytes(pickle.dumps(meta, protocol=protocol))
 
 
 def refusal(name: str | Path) -> NanoGPTError:
@@ -212,118 +198,22 @@ def test_fingerprint_follows_tokens_and_tokenizer(shakespeare_like: Path) -> Non
     assert fingerprint("d") != first
 
 
-# ---- nanoGPT's
+# ---- unfinished ones
 
 
-def test_nanogpt_folder_without_meta_is_gpt2(nanogpt_folder: Path) -> None:
-    dataset = open_dataset("karpathy")
-    assert (dataset.vocab_size, dataset.vocab_source, dataset.tokenizer_name) == (None, None, "gpt2")
-    assert dataset.tokens("train")[:2].tolist() == [31373, 995]
-    assert dataset.splits["train"].bytes is None
-    before = dataset.fingerprint
-    np.array([995, 31374] * 10, dtype=np.uint16).tofile(nanogpt_folder / "val.bin")
-    assert open_dataset("karpathy").fingerprint != before
-
-
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_nanogpt_folder_with_meta(nanogpt_folder: Path, protocol: int) -> None:
-    characters = "\n !é中😀"
-    for name in ("train.bin", "val.bin"):
-        np.arange(len(characters), dtype=np.uint16).tofile(nanogpt_folder / name)
-    stoi = {character: i for i, character in enumerate(characters)}
-    itos = dict(enumerate(characters))
-    write_meta_pkl(nanogpt_folder, {"vocab_size": 6, "itos": itos, "stoi": stoi}, protocol)
-    dataset = open_dataset("karpathy")
-    assert dataset.tokenizer is not None
-    assert dataset.tokenizer.decode(dataset.tokens("val")) == characters
-    assert (dataset.vocab_size, dataset.vocab_source) == (6, Path("data/karpathy/meta.pkl"))
-    with_meta = dataset.fingerprint
-    write_meta_pkl(nanogpt_folder, {"vocab_size": 6, "itos": dict(enumerate("\n !é文😀")), "stoi": stoi})
-    assert open_dataset("karpathy").fingerprint != with_meta
-
-
-@pytest.mark.parametrize(
-    "itos", [None, {0: "one", 1: "two"}, {1: "a", 2: "b"}, {0: "a", 1: "a"}, {0: "a", 1: "\ud800"}]
-)
-def test_a_vocabulary_that_is_not_characters_still_trains(nanogpt_folder: Path, itos: object) -> None:
-    for name in ("train.bin", "val.bin"):
-        np.array([0, 1], dtype=np.uint16).tofile(nanogpt_folder / name)
-    write_meta_pkl(nanogpt_folder, {"vocab_size": 2, "itos": itos})
-    dataset = open_dataset("karpathy")
-    assert (dataset.vocab_size, dataset.tokenizer, dataset.tokenizer_name) == (2, None, "unknown")
-
-
-class Hostile:
-    """Leaves a file behind if it is ever unpickled."""
-
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return os.mkdir, ("executed",)
-
-
-def test_hostile_pickle_is_refused_and_not_executed(nanogpt_folder: Path) -> None:
-    write_meta_pkl(nanogpt_folder, {"vocab_size": 2, "itos": Hostile()})
-    error = refusal("karpathy")
-    assert f"it wants to load {os.mkdir.__module__}.mkdir" in error.message
-    assert not Path("executed").exists()
-    (nanogpt_folder / "meta.pkl").write_bytes(b'c__builtin__\neval\n(S\'open("executed","w")\'\ntR.')
-    assert "eval, and only dict, str and int are allowed" in refusal("karpathy").message
-    assert not Path("executed").exists()
-    pickle.loads(pickle.dumps(Hostile()))  # the bait does bite where it is let
-    assert Path("executed").exists()
-
-
-@pytest.mark.parametrize(
-    ("raw", "message"),
-    [
-        (b"", "is damaged"),
-        (b"hello", ""),
-        (pickle.dumps({"vocab_size": 6})[:-3], ""),
-        (pickle.dumps([1]), "it holds no dict"),
-        (pickle.dumps({}), "it has no vocab_size"),
-        (pickle.dumps({"vocab_size": True}), "it has no vocab_size"),
-        (pickle.dumps({"vocab_size": -1}), "it has no vocab_size"),
-        (pickle.dumps({"vocab_size": np.int64(5)}), "only dict, str and int are allowed"),
-    ],
-)
-def test_damaged_meta_pkl(nanogpt_folder: Path, raw: bytes, message: str) -> None:
-    (nanogpt_folder / "meta.pkl").write_bytes(raw)
-    assert message in refusal("karpathy").message
-    assert "meta.pkl is not a nanoGPT vocabulary" in refusal("karpathy").message
-
-
-def test_enormous_meta_pkl(nanogpt_folder: Path) -> None:
-    with (nanogpt_folder / "meta.pkl").open("wb") as file:
-        file.truncate((64 << 20) + 1)
-    assert "it is larger than 64 MB" in refusal("karpathy").message
-
-
-def test_nanogpt_ids_outside_the_vocabulary(nanogpt_folder: Path) -> None:
-    write_meta_pkl(nanogpt_folder, {"vocab_size": 65})
-    assert (
-        "token id 31,373, outside the vocabulary of 65 (data/karpathy/meta.pkl)"
-        in refusal("karpathy").message
-    )
-    (nanogpt_folder / "meta.pkl").unlink()
-    np.array([50303], dtype=np.uint16).tofile(nanogpt_folder / "val.bin")
-    open_dataset("karpathy")
-    np.array([50304], dtype=np.uint16).tofile(nanogpt_folder / "val.bin")
-    assert "outside the vocabulary of 50,304 (GPT-2, assumed" in refusal("karpathy").message
-
-
-def test_nanogpt_folder_with_broken_files(nanogpt_folder: Path) -> None:
-    (nanogpt_folder / "val.bin").write_bytes(b"abc")
-    assert "3 bytes are not a whole number" in refusal("karpathy").message
-    (nanogpt_folder / "val.bin").write_bytes(b"")
-    assert "val.bin is empty" in refusal("karpathy").message
-    (nanogpt_folder / "val.bin").unlink()
-    assert "val.bin is missing" in refusal("karpathy").message
-    (nanogpt_folder / "train.bin").unlink()
-    assert "holds no train.bin and val.bin" in refusal("karpathy").message
-
-
-def test_a_foreign_meta_json_is_not_ours(nanogpt_folder: Path) -> None:
-    (nanogpt_folder / "meta.json").write_text('{"title": "my notes"}')
-    assert open_dataset("karpathy").tokenizer_name == "gpt2"
+def test_a_preparation_that_was_killed_is_no_dataset(folder: Path) -> None:
+    """It may hold every file of a dataset: it was killed just before it got its name."""
+    unfinished = folder.parent / ".tmp-other-x7_abc"
+    shutil.copytree(folder, unfinished)
+    os.utime(unfinished / "meta.json", (1 << 33, 1 << 33))
+    assert newest_dataset() == "input"
+    for name in (".tmp-other-x7_abc", "data/.tmp-other-x7_abc"):
+        error = refusal(name)
+        assert error.message == "data/.tmp-other-x7_abc is a preparation that was not finished, not a dataset"
+    assert refusal("other").hint == "nanogpt train --dataset input, or another of: input"
+    shutil.rmtree(folder)
+    with pytest.raises(NanoGPTError, match="there is no prepared dataset under data/"):
+        newest_dataset()
 
 
 # ---- finding one
@@ -344,7 +234,10 @@ def test_nothing_prepared() -> None:
     assert caught.value.hint == "nanogpt prepare input.txt --tokenizer char"
 
 
-def test_newest_dataset(folder: Path, nanogpt_folder: Path) -> None:
+def test_newest_dataset(folder: Path) -> None:
+    nanogpt_folder = folder.parent / "karpathy"
+    nanogpt_folder.mkdir()
+    (nanogpt_folder / "train.bin").write_bytes(bytes(10))
     (folder.parent / ".tmp-input-xyz").mkdir()
     (folder.parent / ".tmp-input-xyz" / "train.bin").touch()
     (folder.parent / "notes").mkdir()

@@ -5,12 +5,20 @@ A recipe is checked before a long text is read; what it needs of the text is gat
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal, Protocol
 
+from nanogpt_cli.data.bpe_training import SAMPLE_BYTES, train_bpe
+from nanogpt_cli.data.char_tokenizer import CharTokenizer
+from nanogpt_cli.data.tiktoken_tokenizer import END_OF_TEXT
+from nanogpt_cli.data.tokenizer_paths import looks_like_path, read_tokenizer_at
 from nanogpt_cli.data.tokenizers import Tokenizer, build_tokenizer, check_tokenizer_name
-from nanogpt_cli.events import Reporter
+from nanogpt_cli.errors import NanoGPTError, UsageError
+from nanogpt_cli.events import NullReporter, Reporter
 
 DEFAULT_TOKENIZER: Final = "char"
+MAX_BPE_VOCAB: Final = 1 << 20  # four times the largest in use (Gemma's 262,144)
+_BYTES: Final = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +49,20 @@ class Recipe(Protocol):
         """The tokenizer; `sample` gives pieces of text from all over the corpus, and is read once."""
 
 
-def choose_recipe(tokenizer: str, options: TokenizerOptions) -> Recipe:
+def choose_recipe(tokenizer: str, options: TokenizerOptions, reporter: Reporter | None = None) -> Recipe:
     """The recipe for what the user typed; raises for all that is known to fail, before a text is read."""
-    check_tokenizer_name(tokenizer)
-    return _Ready(name=tokenizer)
+    if tokenizer == "bpe":
+        return _trained(options)
+    _refuse_training_options(tokenizer, options)
+    if tokenizer in {"char", "byte"} or not looks_like_path(tokenizer):
+        check_tokenizer_name(tokenizer)
+        return _Named(name=tokenizer)
+    saved = read_tokenizer_at(Path(tokenizer), reporter or NullReporter())
+    return _Saved(name=tokenizer, tokenizer=saved)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Ready:
+class _Named:
     """A tokenizer that learns nothing from the text, but perhaps its characters."""
 
     name: str
@@ -60,3 +74,81 @@ class _Ready:
 
     def build(self, *, alphabet: str, sample: Iterable[str], reporter: Reporter) -> Tokenizer:
         return build_tokenizer(self.name, alphabet)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Saved:
+    """A tokenizer that exists; one of characters must know all of the text's."""
+
+    name: str
+    tokenizer: Tokenizer
+    sample_bytes: int = 0
+
+    @property
+    def needs_alphabet(self) -> bool:
+        return isinstance(self.tokenizer, CharTokenizer)
+
+    def build(self, *, alphabet: str, sample: Iterable[str], reporter: Reporter) -> Tokenizer:
+        if isinstance(self.tokenizer, CharTokenizer):
+            try:
+                self.tokenizer.encode(alphabet, what="the text")
+            except NanoGPTError as error:
+                raise NanoGPTError(
+                    f"{error.message} (in {self.name})",
+                    "leave them out, or prepare both texts with one that knows every character: "
+                    "--tokenizer byte, or bpe",
+                ) from None
+        return self.tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trained:
+    """A byte-pair vocabulary to be learnt from the text."""
+
+    name: str = "bpe"
+    needs_alphabet: bool = False
+    sample_bytes: int = SAMPLE_BYTES
+    vocab_size: int | None
+    pattern: str
+    special_tokens: tuple[str, ...]
+
+    def build(self, *, alphabet: str, sample: Iterable[str], reporter: Reporter) -> Tokenizer:
+        return train_bpe(
+            sample,
+            vocab_size=self.vocab_size,
+            pattern=self.pattern,
+            special_tokens=self.special_tokens,
+            reporter=reporter,
+        )
+
+
+def _trained(options: TokenizerOptions) -> _Trained:
+    special = tuple(dict.fromkeys((END_OF_TEXT, *options.special_tokens)))
+    for token in special:
+        if not token or any("\ud800" <= character <= "\udfff" for character in token):
+            raise UsageError(f"{token!r} cannot be a special token", "--special-token '<|im_start|>'")
+    smallest = _BYTES + len(special)
+    if options.vocab_size is not None and not smallest <= options.vocab_size <= MAX_BPE_VOCAB:
+        tokens = "special token" if len(special) == 1 else "special tokens"
+        raise UsageError(
+            f"--vocab-size {options.vocab_size} does not lie between {smallest} ({_BYTES} bytes and "
+            f"{len(special)} {tokens}) and {MAX_BPE_VOCAB:,}",
+            "--vocab-size 4096, or leave it out: a size that fits the text is chosen",
+        )
+    if options.pattern not in {"gpt4", "gpt2"}:
+        raise UsageError(f"there is no --pattern {options.pattern!r}", "--pattern gpt4, or --pattern gpt2")
+    return _Trained(vocab_size=options.vocab_size, pattern=options.pattern, special_tokens=special)
+
+
+def _refuse_training_options(tokenizer: str, options: TokenizerOptions) -> None:
+    plain = TokenizerOptions()
+    for flag, given in (
+        ("--vocab-size", options.vocab_size != plain.vocab_size),
+        ("--pattern", options.pattern != plain.pattern),
+        ("--special-token", options.special_tokens != plain.special_tokens),
+    ):
+        if given:
+            raise UsageError(
+                f"{flag} is for a tokenizer trained here, and {tokenizer} is ready made",
+                f"leave {flag} out, or train one: --tokenizer bpe",
+            )

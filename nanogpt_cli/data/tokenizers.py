@@ -14,21 +14,26 @@ from typing import Final, Protocol
 import numpy as np
 
 from nanogpt_cli import files
+from nanogpt_cli.data.bpe_tokenizer import BpeTokenizer, bpe_from_document
 from nanogpt_cli.data.byte_tokenizer import ByteTokenizer
 from nanogpt_cli.data.char_tokenizer import CharTokenizer
 from nanogpt_cli.data.format_version import check_format_version
+from nanogpt_cli.data.hf_tokenizer import HfTokenizer, hf_from_document
 from nanogpt_cli.data.tiktoken_tokenizer import TiktokenTokenizer, load_encoding, unknown_tokenizer
 from nanogpt_cli.errors import NanoGPTError
 
 __all__ = [
     "TOKENIZER_FILE",
+    "BpeTokenizer",
     "ByteTokenizer",
     "CharTokenizer",
+    "HfTokenizer",
     "TiktokenTokenizer",
     "Tokenizer",
     "build_tokenizer",
     "check_tokenizer_name",
     "load_tokenizer",
+    "read_tokenizer",
     "save_tokenizer",
     "tokenizer_from_document",
     "tokenizer_hash",
@@ -45,11 +50,11 @@ class Tokenizer(Protocol):
 
     @property
     def kind(self) -> str:
-        """`char`, `byte` or `tiktoken`."""
+        """`char`, `byte`, `tiktoken`, `bpe` (ranks of its own) or `hf` (run by the library tokenizers)."""
 
     @property
     def name(self) -> str:
-        """What `--tokenizer` calls it: `char`, `byte`, `gpt2` …"""
+        """What people call it: `char`, `byte`, `gpt2`, `bpe`; `hf` for one from a tokenizer.json."""
 
     @property
     def vocab_size(self) -> int:
@@ -92,7 +97,12 @@ def build_tokenizer(name: str, characters: str = "") -> Tokenizer:
 
 
 def tokenizer_hash(tokenizer: Tokenizer) -> str:
-    """Hex SHA-256 of the tokenizer's document in canonical JSON."""
+    """Hex SHA-256 of the tokenizer's document in canonical JSON.
+
+    GPT-2's vocabulary, by whatever way it came here, is tiktoken's gpt2: the same ids, the same hash.
+    """
+    if isinstance(tokenizer, BpeTokenizer) and tokenizer.name == "gpt2":
+        tokenizer = TiktokenTokenizer("gpt2")
     canonical = json.dumps(tokenizer.to_document(), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
@@ -107,12 +117,16 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> Path:
 
 def load_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer saved in `folder`; raises NanoGPTError when the file is missing or damaged."""
-    path = folder / TOKENIZER_FILE
+    return read_tokenizer(folder / TOKENIZER_FILE)
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer in a file of ours; raises NanoGPTError when it is missing or damaged."""
     hint = "prepare the dataset again: nanogpt prepare input.txt --tokenizer char --overwrite"
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise NanoGPTError(f"there is no {TOKENIZER_FILE} in {folder}", hint) from None
+        raise NanoGPTError(f"there is no {path.name} in {path.parent}", hint) from None
     except (ValueError, RecursionError):  # both not JSON and not UTF-8 are ValueErrors
         raise NanoGPTError(f"{path} is damaged: not JSON", hint) from None
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
@@ -139,4 +153,8 @@ def tokenizer_from_document(document: dict[str, object]) -> Tokenizer:
             if size < 1 or not (end is None or isinstance(end, int)):
                 raise ValueError("its sizes make no sense")
             return TiktokenTokenizer(name, vocab_size=size, end_of_text=end)
+        case {"kind": "bpe"}:
+            return bpe_from_document(document)
+        case {"kind": "hf"}:
+            return hf_from_document(document)
     raise ValueError(f"unknown kind {document.get('kind')!r}")

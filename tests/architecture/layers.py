@@ -36,7 +36,7 @@ NEVER: dict[str, set[str]] = {
 # Not when the module is imported: these cost seconds, and `nanogpt --help` needs none of them.
 NOT_ON_IMPORT: dict[str, set[str]] = {
     "cli": {"torch", "numpy"},
-    "*": {"datasets", "huggingface_hub", "matplotlib", "tiktoken", "transformers"},
+    "*": {"datasets", "huggingface_hub", "matplotlib", "tiktoken", "tokenizers", "transformers"},
 }
 
 

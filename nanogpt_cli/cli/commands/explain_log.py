@@ -1,7 +1,6 @@
-"""`nanogpt explain-log`: parse, explain, and show it: panels on a terminal, plain text in a pipe, or JSON."""
+"""`nanogpt explain-log`: parse, explain, and show: panels, plain text, JSON, Markdown, curves, a page."""
 
 import re
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,63 +9,134 @@ import typer
 
 from nanogpt_cli.cli import console
 from nanogpt_cli.cli.options import JsonOption, QuietOption
+from nanogpt_cli.cli.page_file import check_page, write_page
 from nanogpt_cli.errors import NanoGPTError, UsageError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from nanogpt_cli.explain.report import Explanation
 
 _OUT_ROOT = Path("out")
-_MAX_WIDTH = 100  # longer lines of prose are hard to read
-_STYLES = {"error": "red", "warning": "yellow", "info": "green"}
+_MARKDOWN_WIDTH = 80  # a code block in an issue does not wrap
+
+_LINES, _SHOW = "Lines", "How it is shown"
 
 
 def explain_log_command(
-    log: Annotated[
-        str,
+    logs: Annotated[
+        list[str] | None,
         typer.Argument(
-            metavar="[LOG|RUN_DIR|-]",
-            help="A log file, a run directory, or - for standard input; the newest run if left out.",
+            metavar="[LOG|RUN_DIR|-]...",
+            help="A log file, a run directory, or - for standard input; the newest run if left out. "
+            "Several are compared.",
             show_default=False,
         ),
-    ] = "",
+    ] = None,
     lines: Annotated[
         str,
-        typer.Option("--lines", metavar="A-B", help="Explain the lines of these iterations: 4980-5000."),
+        typer.Option(
+            "--lines",
+            metavar="A-B",
+            rich_help_panel=_LINES,
+            help="Explain the lines of these iterations: 4980-5000.",
+        ),
     ] = "",
+    at: Annotated[
+        str,
+        typer.Option(
+            "--at", metavar="ITER", rich_help_panel=_LINES, help="Explain the lines of one iteration."
+        ),
+    ] = "",
+    every: Annotated[
+        int,
+        typer.Option(
+            "--every", metavar="N", min=1, rich_help_panel=_LINES, help="Of these, each N-th iteration."
+        ),
+    ] = 1,
+    unread: Annotated[
+        bool,
+        typer.Option(
+            "--unread", rich_help_panel=_LINES, help="Show the first lines that were not understood."
+        ),
+    ] = False,
+    language: Annotated[
+        str,
+        typer.Option(
+            "--lang",
+            metavar="LANG",
+            rich_help_panel=_SHOW,
+            help="en, es, fr, zh [default: NANOGPT_LANG, else the locale's]".replace("[", "\\["),
+        ),
+    ] = "",
+    plot: Annotated[
+        bool, typer.Option("--plot", rich_help_panel=_SHOW, help="Draw the loss curve in the terminal.")
+    ] = False,
+    html: Annotated[
+        str,
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            rich_help_panel=_SHOW,
+            help="Write one self-contained page with all curves; - for standard output.",
+        ),
+    ] = "",
+    markdown: Annotated[
+        bool,
+        typer.Option("--markdown", rich_help_panel=_SHOW, help="Print Markdown, to paste into an issue."),
+    ] = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Explain a training log: what happened, what each number means, what to do next."""
+    from nanogpt_cli.explain.languages import choose_language
     from nanogpt_cli.explain.report import NOT_EXPLAINABLE, explain_log
 
-    wanted = _iteration_range(lines) if lines else None
-    source = log or _newest(quiet=quiet or json)
-    explanation = explain_log(source, lines=wanted)
+    _one_form(json=json, markdown=markdown, plot=plot, html=html)
+    if html:
+        check_page(html)
+    spoken = choose_language(language)
+    wanted = iteration_range(lines or at, "--lines" if lines else "--at") if lines or at else None
+    source = logs[0] if logs else _newest(quiet=quiet or json)
+    explanation = explain_log(source, lines=wanted, every=every, language=spoken)
     if json:
-        console.print_json(explanation.to_json())
+        console.print_json({**explanation.to_json(), **(_unread_document(explanation) if unread else {})})
     first = explanation.findings[0] if explanation.findings else None
     if first is not None and first.code in NOT_EXPLAINABLE:
         name = "standard input" if source == "-" else explanation.source
         raise NanoGPTError(f"{name}: {first.message[:1].lower()}{first.message[1:]}", first.advice)
-    if json:
+    if html:
+        _write_page(explanation, html, quiet=quiet or json)
+    if json or html == "-":
         return
-    _show(explanation)
+    _show(explanation, markdown=markdown, plot=plot, unread=unread)
     console.next_step(_next_command(explanation), quiet=quiet)
 
 
-def _iteration_range(text: str) -> tuple[int, int]:
+def _one_form(*, json: bool, markdown: bool, plot: bool, html: str) -> None:
+    """stdout takes one form; which one is not guessed."""
+    forms = {"--json": json, "--markdown": markdown, "--html -": html == "-"}
+    asked = [name for name, wanted in forms.items() if wanted]
+    if len(asked) > 1:
+        raise UsageError(f"{' and '.join(asked)} cannot share standard output", f"give {asked[0]} alone")
+    if json and plot:
+        raise UsageError("--plot draws for people, --json prints for programs", "give one of them")
+
+
+def iteration_range(text: str, option: str) -> tuple[int, int]:
+    """`4980-5000`, or `5000` alone."""
     found = re.fullmatch(r"\s*(\d{1,12})(?:\s*[-:]\s*(\d{1,12}))?\s*", text, re.ASCII)
-    if found is None:
+    if found is None or (option == "--at" and found[2]):
+        form, example = (
+            ("iterations as A-B", "4980-5000") if option == "--lines" else ("an iteration", "5000")
+        )
         raise UsageError(
-            f"--lines takes iterations as A-B, not {text!r}", "nanogpt explain-log LOG --lines 4980-5000"
+            f"{option} takes {form}, not {text!r}", f"nanogpt explain-log LOG {option} {example}"
         )
     first = int(found[1])
     last = int(found[2]) if found[2] else first
     if last < first:
         raise UsageError(
-            f"--lines {text}: {last} comes before {first}", f"nanogpt explain-log LOG --lines {last}-{first}"
+            f"{option} {text}: {last} comes before {first}",
+            f"nanogpt explain-log LOG {option} {last}-{first}",
         )
     return first, last
 
@@ -99,40 +169,27 @@ def _next_command(explanation: "Explanation") -> str:
     return f"nanogpt explain-log {explanation.source} --lines {last}"
 
 
-def _show(explanation: "Explanation") -> None:
-    """The explanation is the data: it goes to stdout, as panels only where that is a terminal."""
-    from rich.console import Console
+# --- output
 
-    from nanogpt_cli.explain.show.text import plain_text
 
-    stdout = Console(highlight=False, markup=False, emoji=False)
-    if stdout.is_terminal and not stdout.is_dumb_terminal:
-        stdout.width = min(stdout.width, _MAX_WIDTH)
-        _show_panels(explanation, stdout)
+def _show(explanation: "Explanation", *, markdown: bool, plot: bool, unread: bool) -> None:
+    from nanogpt_cli.cli import explain_screen
+
+    if not markdown:
+        explain_screen.show(explanation, plot=plot, unread=unread)
         return
-    width = shutil.get_terminal_size(fallback=(80, 25)).columns
-    sys.stdout.write(plain_text(explanation, min(width, _MAX_WIDTH)))
+    from nanogpt_cli.explain.show.markdown import markdown as in_markdown
+
+    curves = explain_screen.plot_lines(explanation, _MARKDOWN_WIDTH) if plot else ()
+    sys.stdout.write(in_markdown(explanation, plot=curves, unread=unread))
     sys.stdout.flush()
 
 
-def _show_panels(explanation: "Explanation", stdout: "Console") -> None:
-    from rich.panel import Panel
-    from rich.text import Text
+def _unread_document(explanation: "Explanation") -> dict[str, object]:
+    return {"unread": [{"line": number, "text": text} for number, text in explanation.log.unread]}
 
-    from nanogpt_cli.explain.catalogue import load_catalogue
-    from nanogpt_cli.explain.show.text import heading
 
-    def word(key: str) -> str:
-        return load_catalogue(explanation.language).text("words", key)
+def _write_page(explanation: "Explanation", target: str, *, quiet: bool) -> None:
+    from nanogpt_cli.explain.show.page import html_page
 
-    stdout.print(Panel(Text(explanation.summary), title=word("summary"), title_align="left"))
-    for finding in explanation.findings:
-        style = _STYLES[finding.severity]
-        body = Text.assemble(finding.message, "\n", (f"{word('advice')}: ", "bold"), finding.advice)
-        title = Text(heading(finding, explanation.language), style=f"bold {style}")
-        stdout.print(Panel(body, title=title, title_align="left", border_style=style))
-    for line in explanation.lines:
-        parts = [piece for label, text in line.parts for piece in ((f"{label}  ", "bold cyan"), f"{text}\n")]
-        body = Text.assemble(*parts)
-        body.rstrip()
-        stdout.print(Panel(body, title=Text(line.text, style="bold"), title_align="left", border_style="dim"))
+    write_page(html_page(explanation), target, quiet=quiet)

@@ -96,6 +96,17 @@ class StepLogged(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NonFinite(Event):
+    """The loss or the gradient of an iteration was NaN or infinite; its weights were not updated."""
+
+    iter_num: int
+    loss: float
+    grad_norm: float
+    data_offsets: tuple[int, ...]  # first token of every sequence of the global batch, in train.bin
+    skipped: bool  # True: the run goes on with the next batch (on_nonfinite = "skip")
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvalStarted(Event):
     """An evaluation begins at `iter_num`."""
 

@@ -75,9 +75,18 @@ class TrainConfig:
     beta1: float = _setting(0.9, "Optimizer", "AdamW's momentum", low=0, high=0.99999)
     beta2: float = _setting(0.95, "Optimizer", "AdamW's second moment", low=0, high=0.99999)
     grad_clip: float = _setting(1.0, "Optimizer", "clip the gradient norm here; 0: never", low=0)
+    on_nonfinite: Literal["stop", "skip"] = _setting(
+        "stop", "Optimizer", "at a NaN or infinity: stop, or skip the batch (10 in a row stop)"
+    )
     # --- Learning rate
     learning_rate: float = _setting(6e-4, "Learning rate", "the highest rate", low=0)
-    decay_lr: bool = _setting(True, "Learning rate", "warm up, then cosine decay to min_lr")
+    decay_lr: bool = _setting(True, "Learning rate", "warm up and decay; False: learning_rate throughout")
+    lr_schedule: Literal["cosine", "linear", "wsd", "constant"] = _setting(
+        "cosine", "Learning rate", "the decay's shape; wsd holds the rate and decays at the end"
+    )
+    cooldown_fraction: float = _setting(
+        0.2, "Learning rate", "wsd: the share of lr_decay_iters that decays", low=0, high=1
+    )
     warmup_iters: int = _setting(2000, "Learning rate", "iterations of linear warm-up", low=0)
     lr_decay_iters: int = _setting(600000, "Learning rate", "where the decay ends", low=0)
     min_lr: float = _setting(6e-5, "Learning rate", "the rate after the decay", low=0)
@@ -95,6 +104,7 @@ class TrainConfig:
         True, "Checkpoints", "save at every evaluation, not only when val loss improves"
     )
     save_interval: int = _setting(0, "Checkpoints", "also save every so many iterations; 0: no", low=0)
+    save_minutes: float = _setting(0.0, "Checkpoints", "also save every so many minutes; 0: no", low=0)
     keep_checkpoints: int = _setting(2, "Checkpoints", "newest checkpoints kept beside the best", low=1)
     # --- System
     device: str = _setting("auto", "System", "auto, cpu, cuda, cuda:1, mps")
@@ -261,7 +271,8 @@ def cautions(config: TrainConfig) -> list[str]:
             f"min_lr {config.min_lr:g} is above learning_rate {config.learning_rate:g}: "
             "the rate will rise during the decay"
         )
-    if config.decay_lr and config.lr_decay_iters <= config.warmup_iters < config.max_iters:
+    decays = config.decay_lr and config.lr_schedule != "constant"
+    if decays and config.lr_decay_iters <= config.warmup_iters < config.max_iters:
         found.append(
             f"lr_decay_iters {config.lr_decay_iters} is not beyond warmup_iters {config.warmup_iters}: "
             "after the warm-up the rate drops to min_lr at once"

@@ -38,11 +38,12 @@ class Meter:
             self._elapsed_seconds += time.perf_counter() - self._started_at
             self._started_at = None
 
-    def add(self, loss: Tensor) -> None:
-        """Count one iteration; `loss` is a scalar on the device and is not read here."""
-        self.loss_sum += loss
-        self.loss_iters += 1
+    def add(self, loss: Tensor | None) -> None:
+        """Count one iteration; `loss` is a scalar on the device and is not read here, None if skipped."""
         self._timed_iters += 1
+        if loss is not None:
+            self.loss_sum += loss
+            self.loss_iters += 1
 
     def close_interval(self) -> tuple[Tensor, int, float]:
         """Loss sum on the device, number of iterations, mean ms per iteration; then begin a new interval."""

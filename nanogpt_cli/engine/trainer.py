@@ -23,12 +23,22 @@ from nanogpt_cli.engine.checkpoint import (
 from nanogpt_cli.engine.device import Hardware
 from nanogpt_cli.engine.distributed import Distributed
 from nanogpt_cli.engine.evaluate import estimate_loss, to_device
+from nanogpt_cli.engine.health import SkipBudget, SpikeDetector, nonfinite_words
 from nanogpt_cli.engine.interrupts import StopRequest
 from nanogpt_cli.engine.meter import Meter
 from nanogpt_cli.engine.models.gpt2 import GPT2
 from nanogpt_cli.engine.schedule import learning_rate
 from nanogpt_cli.errors import DivergedError
-from nanogpt_cli.events import CheckpointSaved, EvalDone, EvalStarted, Notice, Reporter, StepLogged, Warned
+from nanogpt_cli.events import (
+    CheckpointSaved,
+    EvalDone,
+    EvalStarted,
+    NonFinite,
+    Notice,
+    Reporter,
+    StepLogged,
+    Warned,
+)
 
 _SAFE_LEARNING_RATE = 1e-3  # what small GPTs bear; a rate that diverged from far above is no guide
 
@@ -94,6 +104,9 @@ class Trainer:
         if state.scaler and self.scaler.is_enabled():
             self.scaler.load_state_dict(state.scaler)
         self.last_loss: float | None = None
+        self.skips = SkipBudget()
+        self._spikes = SpikeDetector()
+        self._saved_at = time.monotonic()
         self._overhead_ms: list[float] = []  # of each evaluation, saving included, for the ETA
 
     # --- The loop
@@ -140,14 +153,18 @@ class Trainer:
         self.scaler.unscale_(self.optimizer)
         clip = self.config.grad_clip or math.inf  # an infinite limit only measures
         grad_norm = nn.utils.clip_grad_norm_(self.raw_model.parameters(), clip)
-        self._refuse_nonfinite(iter_num, loss_mean, grad_norm)
-        self.scaler.step(self.optimizer)
+        finite = self._is_finite(loss_mean, grad_norm)
+        if finite:
+            self.skips.ok()
+            self.scaler.step(self.optimizer)
+        else:
+            self._nonfinite(iter_num, float(loss_mean), float(grad_norm))
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
 
         self.state.iter_num = iter_num + 1
         self.state.tokens_seen += self.meter.tokens_per_iter
-        self.meter.add(loss_mean)
+        self.meter.add(loss_mean if finite else None)
         if iter_num % self.config.log_interval == 0:
             self._log(iter_num, lr, grad_norm)
 
@@ -209,11 +226,20 @@ class Trainer:
             or improved
             or (evaluated_now and self.config.always_save_checkpoint)
             or (interval > 0 and iter_num % interval == 0)
+            or self._minutes_over()
         )
+
+    def _minutes_over(self) -> bool:
+        """Whether save_minutes have passed since the last save; clocks differ, so one rank's yes is all's."""
+        minutes = self.config.save_minutes
+        if minutes <= 0:
+            return False
+        return self.dist.any(time.monotonic() - self._saved_at >= 60 * minutes, self.hardware.device)
 
     def _save(self, iter_num: int, *, must: bool) -> None:
         """Save; a full disk stops nothing but the save itself, unless it is the last chance (`must`)."""
         self.meter.pause()
+        self._saved_at = time.monotonic()
         start = time.perf_counter()
         state = self.state
         pending = self.dist.sum(self.meter.loss_sum.clone()) / self.dist.world_size
@@ -245,9 +271,18 @@ class Trainer:
             self.reporter.emit(Warned(message=f"an old checkpoint could not be removed: {error}"))
 
     def _log(self, iter_num: int, lr: float, grad_norm: Tensor) -> None:
+        if not self.meter.loss_iters:
+            return  # every iteration since the last line was skipped
         loss_sum, iters, step_ms = self.meter.close_interval()  # waits for the device
         loss = float(self.dist.sum(loss_sum)) / (iters * self.dist.world_size)
         self.last_loss = loss
+        if (score := self._spikes.add(loss)) is not None:
+            self.reporter.emit(
+                Warned(
+                    message=f"the loss jumped to {loss:.4f} at iteration {iter_num}, {score:.0f} times the "
+                    "usual scatter above the recent ones; if it does not come back, lower the learning rate"
+                )
+            )
         tokens_per_second = 1000 * self.meter.tokens_per_iter / step_ms
         self.reporter.emit(
             StepLogged(
@@ -287,18 +322,34 @@ class Trainer:
     def _stop_requested(self) -> bool:
         return self.dist.any(self.stop.signal_name is not None, self.hardware.device)
 
-    def _refuse_nonfinite(self, iter_num: int, loss: Tensor, grad_norm: Tensor) -> None:
-        """Stop before a NaN or infinity reaches the weights. Note: this reads the device."""
+    def _is_finite(self, loss: Tensor, grad_norm: Tensor) -> bool:
+        """Whether every rank's loss and gradient may reach the weights. Note: this reads the device."""
         # With a GradScaler an infinite gradient is routine: it skips the step and lowers the scale.
         healthy = loss.isfinite() if self.scaler.is_enabled() else loss.isfinite() & grad_norm.isfinite()
-        if not self.dist.any(not bool(healthy), self.hardware.device):
-            return
-        what = "loss" if not bool(loss.isfinite()) else "gradient"
-        raise self._diverged(
-            iter_num,
-            f"the {what} is not finite (loss {float(loss):g}, gradient norm {float(grad_norm):g}); "
-            "the weights were not touched",
+        return not self.dist.any(not bool(healthy), self.hardware.device)
+
+    def _nonfinite(self, iter_num: int, loss: float, grad_norm: float) -> None:
+        """Record the batch; then stop, or let the run go on with the next one if the settings say so."""
+        skip = self.config.on_nonfinite == "skip"
+        within_budget = self.skips.spend()
+        offsets = self.batches.train.starts(iter_num, self.global_batch_size)
+        self.reporter.emit(
+            NonFinite(
+                iter_num=iter_num,
+                loss=loss,
+                grad_norm=grad_norm,
+                data_offsets=tuple(int(offset) for offset in offsets),
+                skipped=skip and within_budget,
+            )
         )
+        words = nonfinite_words(loss, grad_norm)
+        if not skip:
+            raise self._diverged(iter_num, f"{words}; the weights were not touched")
+        if not within_budget:
+            raise self._diverged(
+                iter_num, f"{words}; {self.skips.total} batches were skipped, which is enough"
+            )
+        self.reporter.emit(Warned(message=f"iteration {iter_num} is skipped: {words}"))
 
     def _diverged(self, iter_num: int, reason: str) -> DivergedError:
         """The error that names the last good checkpoint and a rate to go on with."""

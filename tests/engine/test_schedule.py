@@ -1,5 +1,6 @@
 """The learning rate at every kind of iteration."""
 
+import dataclasses
 import math
 
 import pytest
@@ -60,3 +61,35 @@ def test_a_decay_that_ends_inside_the_warm_up_drops_to_min_lr(lr_decay_iters: in
     config = tiny_config(learning_rate=1e-2, min_lr=1e-3, warmup_iters=10, lr_decay_iters=lr_decay_iters)
     assert learning_rate(9, config) == pytest.approx(1e-2 * 10 / 11)
     assert [learning_rate(it, config) for it in (10, 11, 500)] == [1e-3] * 3
+
+
+@pytest.mark.parametrize(
+    ("schedule", "iter_num", "expected"),
+    [
+        pytest.param("linear", 100, 1e-3, id="linear-top"),
+        pytest.param("linear", 1050, (1e-3 + 1e-4) / 2, id="linear-half"),
+        pytest.param("linear", 2000, 1e-4, id="linear-end"),
+        pytest.param("wsd", 1599, 1e-3, id="wsd-stable"),
+        pytest.param("wsd", 1600, 1e-3, id="wsd-still-full"),
+        pytest.param("wsd", 1800, (1e-3 + 1e-4) / 2, id="wsd-half-down"),
+        pytest.param("wsd", 2001, 1e-4, id="wsd-end"),
+        pytest.param("constant", 99, 1e-3 * 100 / 101, id="constant-warms-up"),
+        pytest.param("constant", 10**9, 1e-3, id="constant-for-ever"),
+    ],
+)
+def test_other_shapes(schedule: str, iter_num: int, expected: float) -> None:
+    config = dataclasses.replace(CONFIG, lr_schedule=schedule)
+    assert learning_rate(iter_num, config) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_cooldown_longer_than_what_follows_the_warm_up_begins_with_it() -> None:
+    config = dataclasses.replace(CONFIG, lr_schedule="wsd", cooldown_fraction=1.0)
+    linear = dataclasses.replace(CONFIG, lr_schedule="linear")
+    for iter_num in range(0, 2100, 7):
+        assert learning_rate(iter_num, config) == pytest.approx(learning_rate(iter_num, linear), rel=1e-12)
+
+
+def test_no_cooldown_drops_at_the_end() -> None:
+    config = dataclasses.replace(CONFIG, lr_schedule="wsd", cooldown_fraction=0.0)
+    assert learning_rate(1999, config) == 1e-3
+    assert learning_rate(2000, config) == 1e-4

@@ -1,7 +1,8 @@
 """`metrics.jsonl`: one JSON object a line, `{"v":1,"event":"step",…}`; the record `explain-log` prefers.
 
-Events: run, step, eval, checkpoint, notice, warning, end. Losses in nats per token, times in ms, mfu 0..1;
-what is unknown is left out rather than written as null, and numbers that are not finite as text ("nan").
+Events: run, step, eval, checkpoint, nonfinite, notice, warning, end. Losses in nats per token, times in ms,
+mfu 0..1; what is unknown is left out rather than written as null, and numbers that are not finite as text
+("nan").
 """
 
 import dataclasses
@@ -49,6 +50,9 @@ def to_record(event: events.Event) -> dict[str, Any] | None:
                     "tokens": event.tokens_seen,
                 },
             )
+        case events.NonFinite():
+            values = dataclasses.asdict(event)
+            return _record("nonfinite", {"step": values.pop("iter_num"), **values})
         case events.EvalDone() | events.CheckpointSaved():
             values = dataclasses.asdict(event)
             step = values.pop("iter_num")

@@ -1,5 +1,6 @@
 """What a rule receives and returns: a `Case` with the facts several rules need, and a `Finding`."""
 
+import bisect
 import math
 import statistics
 from collections.abc import Mapping
@@ -7,8 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
 
+from nanogpt_cli.explain.learning_rate import SCHEDULE_SETTINGS, LearningRate
 from nanogpt_cli.explain.nanogpt_text import DEFAULTS
 from nanogpt_cli.explain.records import Log, Run
+from nanogpt_cli.explain.scatter import noise_of
 
 Severity = Literal["info", "warning", "error"]
 Number = int | float | str
@@ -31,6 +34,13 @@ class LossPair(NamedTuple):
     val_loss: float
 
 
+class ValPoint(NamedTuple):
+    """A finite validation loss, in the run's own unit."""
+
+    iter_num: int
+    val_loss: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """One thing worth saying about a run; its words are in the catalogue under `message_key`."""
@@ -49,6 +59,9 @@ class Finding:
 
 
 _PARAMS_ROUNDING = 5_000  # "0.80M" is rounded to 0.01 million
+# A token of English text holds some 4.5 bytes, so one nat per token is about 1 / (ln 2 * 4.5) bits per byte.
+_BITS_PER_BYTE_OF_A_NAT = 0.32
+_NEARBY_POINTS = 20  # training losses whose median stands for the loss at an evaluation
 
 
 def _default(name: str) -> float | None:
@@ -108,22 +121,121 @@ class Case:
         ]
 
     @cached_property
+    def vals(self) -> list[ValPoint]:
+        """Finite validation losses, also where the training split was not evaluated."""
+        return [ValPoint(e.iter_num, e.val_loss) for e in self.run.evals if math.isfinite(e.val_loss)]
+
+    @cached_property
+    def best(self) -> ValPoint | None:
+        """The lowest validation loss."""
+        return min(self.vals, key=lambda e: e.val_loss, default=None)
+
+    @cached_property
+    def val_noise(self) -> float:
+        """Standard deviation of one validation estimate, from the log itself; 0 where it cannot be told.
+
+        Without the first third, where the loss falls steeply and its curve is no straight line.
+        """
+        later = self.vals[len(self.vals) // 3 :]
+        return noise_of([e.val_loss for e in later]) or 0.0
+
+    def nats(self, amount: float) -> float:
+        """A threshold of `amount` nats per token in the unit of this run's validation loss."""
+        return amount if self.run.val_unit == "nats" else _BITS_PER_BYTE_OF_A_NAT * amount
+
+    def train_near(self, iter_num: int) -> float | None:
+        """The training loss at an evaluation: its own estimate, else the batches' around it."""
+        pair = self._pairs.get(iter_num)
+        if pair is not None:
+            return pair
+        end = bisect.bisect_right(self._iter_nums, iter_num)
+        points = self.iters[max(0, end - _NEARBY_POINTS) : end]
+        return statistics.median([p.loss for p in points]) if points else None
+
+    @cached_property
+    def _pairs(self) -> dict[int, float]:
+        return {pair.iter_num: pair.train_loss for pair in self.evals}
+
+    @cached_property
+    def _iter_nums(self) -> list[int]:
+        return [p.iter_num for p in self.iters]
+
+    @cached_property
+    def ours(self) -> bool:
+        """Whether this program wrote the log."""
+        return self.run.trainer == "ours" or self.log.format == "metrics"
+
+    @cached_property
+    def target(self) -> int | None:
+        """The iteration the run was to reach, if the log tells."""
+        value = self.setting("max_iters")
+        return int(value) if value is not None and value > 0 else None
+
+    @cached_property
+    def reached_end(self) -> bool:
+        """Whether the run got as far as it was to go."""
+        last = self.run.last_iter
+        if last is None or self.run.failures:
+            return False
+        if self.run.ending is not None:
+            return self.run.ending.reason in {"finished", "eval_only"}
+        return self.target is not None and last > self.target - max(1, self.setting("log_interval") or 1, 1)
+
+    @cached_property
+    def tokens_seen(self) -> float | None:
+        """Tokens learned from up to the last iteration shown."""
+        if self.run.tokens_per_iter is None or not self.run.last_iter:
+            return None
+        return float(self.run.tokens_per_iter) * self.run.last_iter
+
+    @cached_property
+    def tokens_per_parameter(self) -> float | None:
+        """Tokens learned from per parameter; about 20 is the best use of a given amount of computing."""
+        return self.tokens_seen / self.run.n_params if self.tokens_seen and self.run.n_params else None
+
+    @cached_property
+    def epochs(self) -> float | None:
+        """Passes over the training split, if the log tells its size or counts them."""
+        if self.run.epochs_seen is not None:
+            return self.run.epochs_seen
+        if self.tokens_seen is None or not self.run.train_tokens:
+            return None
+        return self.tokens_seen / self.run.train_tokens
+
+    @cached_property
+    def rate(self) -> LearningRate:
+        """The learning rate over the run."""
+        return LearningRate(self.run, {name: self.setting(name) for name in SCHEDULE_SETTINGS})
+
+    @cached_property
     def eval_iters(self) -> frozenset[int]:
         """Iterations at which an evaluation took place."""
         return frozenset(e.iter_num for e in self.run.evals)
 
     @cached_property
-    def ordinary_times_ms(self) -> list[float]:
-        """Times without what an evaluation or a process's first iteration adds."""
+    def curve(self) -> list[LossPoint]:
+        """The training losses; where only validation was logged, those (in nats)."""
+        if self.iters or self.run.val_unit != "nats":
+            return self.iters
+        return [LossPoint(e.iter_num, e.val_loss) for e in self.vals]
+
+    @cached_property
+    def ordinary_points_ms(self) -> list[tuple[int, float]]:
+        """(iteration, time) without those to which an evaluation or a process's start adds."""
         starts = set(self.run.process_starts)
         return [
-            p.time_ms
+            (p.iter_num, p.time_ms)
             for p in self.run.iters
             if p.time_ms is not None
             and math.isfinite(p.time_ms)
             and p.iter_num not in starts
             and not (self.run.nanogpt_habits and p.iter_num in self.eval_iters)
         ]
+
+    @cached_property
+    def ordinary_times_ms(self) -> list[float]:
+        """The times of `ordinary_points_ms`."""
+        return [ms for _, ms in self.ordinary_points_ms]
 
     @cached_property
     def median_ms(self) -> float | None:
@@ -142,7 +254,13 @@ class Case:
         """The loss before the first update: the evaluation's, which is more exact, or the batch's."""
         if self.evals and self.evals[0].iter_num == 0:
             return self.evals[0].train_loss
-        return self.iters[0].loss if self.iters and self.iters[0].iter_num == 0 else None
+        # Some count from 1: what they print there was still computed before the first update.
+        first = 0 if self.run.nanogpt_habits else 1
+        if self.iters and self.iters[0].iter_num <= first:
+            return self.iters[0].loss
+        if self.vals and self.vals[0].iter_num == 0 and self.run.val_unit == "nats":
+            return self.vals[0].val_loss
+        return None
 
     @cached_property
     def span(self) -> int:
@@ -165,3 +283,10 @@ class Case:
     def recent_loss(self, points: int = 5) -> float | None:
         """Median of the last training losses: single batches are noisy."""
         return statistics.median([p.loss for p in self.iters[-points:]]) if self.iters else None
+
+    def loss_around(self, iter_num: int) -> float | None:
+        """Median of the training losses around an iteration."""
+        at = bisect.bisect_left(self._iter_nums, iter_num)
+        reach = max(2, len(self.iters) // 40)
+        near = self.iters[max(0, at - reach) : at + reach + 1]
+        return statistics.median([p.loss for p in near]) if near else None

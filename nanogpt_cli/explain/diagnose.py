@@ -9,7 +9,17 @@ from typing import Final
 
 from nanogpt_cli.explain.case import Case, Finding, Severity
 from nanogpt_cli.explain.records import Log, Run
-from nanogpt_cli.explain.rules import bookkeeping, endings, learning, speed, stability
+from nanogpt_cli.explain.rules import (
+    bookkeeping,
+    endings,
+    generalization,
+    learning,
+    mfu,
+    rates,
+    speed,
+    stability,
+    starting,
+)
 
 Rule = Callable[[Case], Finding | None]
 
@@ -17,49 +27,80 @@ Rule = Callable[[Case], Finding | None]
 RULES: Final[tuple[Rule, ...]] = (
     endings.empty,
     endings.not_a_training_log,
-    endings.unsupported_format,
     endings.out_of_memory,
+    endings.disk_full,
     endings.crashed,
     stability.nonfinite,
-    stability.bad_initial_loss,
+    starting.bad_initial_loss,
     stability.diverged,
-    stability.no_learning,
-    learning.overfitting,
+    starting.no_learning,
+    generalization.overfitting,
     stability.unstable,
-    stability.loss_spike,
+    rates.lr_too_high,
+    generalization.loss_below_expected,
+    generalization.split_mismatch,
+    bookkeeping.checkpoint_overwritten_worse,
+    rates.lr_too_low,
+    bookkeeping.checkpoint_missing,
     endings.header_only,
+    bookkeeping.log_too_sparse,
     endings.interrupted,
     endings.truncated,
+    stability.loss_spike,
+    learning.undertrained,
     learning.still_improving,
     learning.plateau,
     endings.finished,
     bookkeeping.never_evaluated,
+    rates.lr_decayed_early,
+    rates.lr_not_decayed,
+    generalization.val_noise,
     bookkeeping.multiple_runs,
     bookkeeping.resumed,
+    bookkeeping.tail_unevaluated,
+    speed.time_drift,
+    speed.time_stall,
+    mfu.mfu_impossible,
+    mfu.low_mfu,
     speed.eval_time_spike,
     speed.slow_first_iterations,
-    speed.mfu_reference_device,
-    speed.mfu_not_measured_yet,
+    mfu.mfu_reference_device,
+    mfu.mfu_not_measured_yet,
+    bookkeeping.duplicated_lines,
 )
 
 # A finding on the left leaves those on the right unsaid: they would repeat it, or comfort where nothing is
 # well ("still improving" while a diverged loss falls back).
-_LEARNING: Final = frozenset({"still_improving", "plateau", "overfitting", "unstable", "no_learning"})
+_TREND: Final = frozenset({"still_improving", "plateau", "undertrained", "val_noise"})
+_BROKEN: Final = _TREND | {
+    "overfitting", "unstable", "no_learning", "split_mismatch", "loss_below_expected",
+    "lr_too_low", "lr_decayed_early", "lr_not_decayed", "checkpoint_overwritten_worse",
+}  # fmt: skip
+_NOT_ENDED: Final = frozenset({"truncated", "header_only", "interrupted"})
 SILENCES: Final[Mapping[str, frozenset[str]]] = {
-    "nonfinite": _LEARNING | {"diverged", "loss_spike"},
-    "diverged": _LEARNING | {"loss_spike"},
-    "bad_initial_loss": frozenset({"still_improving", "plateau", "no_learning"}),
-    "overfitting": frozenset({"still_improving", "plateau"}),
-    "unstable": frozenset({"still_improving", "plateau"}),
-    "no_learning": frozenset({"still_improving", "plateau"}),
-    "crashed": frozenset({"truncated", "header_only", "interrupted"}),
-    "out_of_memory": frozenset({"crashed", "truncated", "header_only", "interrupted"}),
+    "nonfinite": _BROKEN | {"diverged", "loss_spike", "log_too_sparse", "never_evaluated"},
+    "diverged": _BROKEN | {"loss_spike", "log_too_sparse", "never_evaluated"},
+    "bad_initial_loss": _TREND | {"no_learning", "diverged"},
+    "overfitting": _TREND | {"lr_decayed_early", "lr_not_decayed"},
+    "unstable": _TREND | {"lr_decayed_early", "lr_not_decayed"},
+    "no_learning": _TREND | {"lr_decayed_early", "lr_not_decayed"},
+    "loss_below_expected": _TREND,
+    "val_noise": frozenset({"plateau"}),
+    "undertrained": frozenset({"plateau"}),
+    "crashed": _NOT_ENDED | {"log_too_sparse", "never_evaluated"},
+    "out_of_memory": _NOT_ENDED | {"crashed", "log_too_sparse", "never_evaluated"},
+    "disk_full": _NOT_ENDED | {"crashed"},
     "interrupted": frozenset({"truncated", "header_only"}),
+    "log_too_sparse": _TREND | {"lr_too_low", "never_evaluated"},
+    "low_mfu": frozenset({"mfu_reference_device"}),
 }
 # Said of a run only if none of these was: what makes it not healthy.
 _UNHEALTHY: Final = frozenset(
-    {"nonfinite", "diverged", "bad_initial_loss", "no_learning", "overfitting", "unstable", "loss_spike"}
-)
+    {
+        "nonfinite", "diverged", "bad_initial_loss", "no_learning", "overfitting", "unstable", "loss_spike",
+        "loss_below_expected", "split_mismatch", "lr_too_high", "lr_too_low",
+    }
+)  # fmt: skip
 _RANK: Final[Mapping[Severity, int]] = {"error": 0, "warning": 1, "info": 2}
 
 
@@ -67,9 +108,8 @@ def diagnose(log: Log, run: Run) -> tuple[Finding, ...]:
     """The findings of one run of `log`, most important first."""
     case = Case(log=log, run=run)
     found = [finding for rule in RULES if (finding := rule(case))]
-    codes = {finding.code for finding in found}
     silenced = {code for finding in found for code in SILENCES.get(finding.code, ())}
     kept = [finding for finding in found if finding.code not in silenced]
-    if not codes & _UNHEALTHY and (good := learning.healthy(case)):
+    if not {finding.code for finding in kept} & _UNHEALTHY and (good := learning.healthy(case)):
         kept.insert(0, good)
     return tuple(sorted(kept, key=lambda finding: _RANK[finding.severity]))

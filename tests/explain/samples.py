@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from nanogpt_cli.explain.parse import parse_stream
-from nanogpt_cli.explain.records import Log
-from nanogpt_cli.explain.report import Explanation, explain
+from nanogpt_cli.explain.records import Log, Run
+from nanogpt_cli.explain.report import ExplainedFinding, Explanation, explain
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures" / "logs"
 
@@ -26,14 +26,39 @@ def parse_text(text: str | bytes) -> Log:
     return parse_stream(io.BytesIO(raw), "test.log")
 
 
-def explain_text(text: str | bytes, lines: tuple[int, int] | None = None) -> Explanation:
-    """The explanation of a log given as text."""
-    return explain(parse_text(text), lines=lines)
+def explain_text(source: str | bytes | Log, lines: tuple[int, int] | None = None) -> Explanation:
+    """The explanation of a log given as text, or read already."""
+    return explain(source if isinstance(source, Log) else parse_text(source), lines=lines)
 
 
-def codes(text: str | bytes) -> tuple[str, ...]:
+def codes(source: str | bytes | Log) -> tuple[str, ...]:
     """Codes of the findings, most important first."""
-    return explain_text(text).codes
+    return explain_text(source).codes
+
+
+def finding(source: str | bytes | Log, code: str) -> ExplainedFinding:
+    """The finding of that code, which must be there."""
+    return next(f for f in explain_text(source).findings if f.code == code)
+
+
+def run_log(run: Run, *, format_name: str = "", duplicated: int = 0) -> Log:
+    """A log of one run given as records, as the readers of other trainers' formats fill them."""
+    run.n_iter_lines, run.n_eval_lines = len(run.iters), len(run.evals)
+    n_lines = run.n_iter_lines + run.n_eval_lines
+    return Log(
+        source="test.log",
+        format=format_name or run.trainer,
+        runs=[run],
+        n_lines=n_lines,
+        n_text_lines=n_lines,
+        n_duplicated_lines=duplicated,
+    )
+
+
+def crash(error: str, code: str = "main()", file: str = "/x/train.py") -> str:
+    """A traceback that ends in `error`, from the line `code` of a training script."""
+    head = "Traceback (most recent call last):\n"
+    return f'{head}  File "{file}", line 9, in <module>\n    {code}\n{error}\n'
 
 
 def iter_line(number: int, loss: float, ms: float = 50.0, mfu: float | None = 5.0) -> str:

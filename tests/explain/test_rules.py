@@ -2,98 +2,20 @@
 
 import pytest
 
-from nanogpt_cli.explain.report import ExplainedFinding
+from tests.explain.rule_logs import FIRES, FORGETTING, NEAR_MISSES
 from tests.explain.samples import (
     FIXTURES,
     HEADER,
     codes,
+    crash,
     eval_lines,
     explain_text,
     falling,
-    iter_line,
+    finding,
     iter_lines,
     metrics,
     record,
 )
-
-GOOD_EVALS = [(4.2, 4.2), (2.4, 2.45), (1.9, 2.0), (1.6, 1.75), (1.4, 1.62)]
-FORGETTING = [(4.2, 4.2), (1.9, 2.0), (1.3, 1.55), (1.06, 1.47), (0.85, 1.55), (0.7, 1.63), (0.62, 1.70)]
-CRASH = 'Traceback (most recent call last):\n  File "/x/train.py", line 9, in <module>\n    {code}\n{error}\n'
-
-
-def crash(error: str, code: str = "main()") -> str:
-    return CRASH.format(code=code, error=error)
-
-
-def finding(text: str | bytes, code: str) -> ExplainedFinding:
-    return next(f for f in explain_text(text).findings if f.code == code)
-
-
-FIRES: dict[str, str] = {
-    "healthy": eval_lines(GOOD_EVALS),
-    "still_improving": eval_lines(GOOD_EVALS),
-    "plateau": eval_lines([(4.2, 4.2), (2.0, 2.1), (1.5, 1.6), (1.3, 1.472), (1.2, 1.470), (1.18, 1.469),
-                           (1.15, 1.471), (1.12, 1.470), (1.1, 1.471)]),
-    "overfitting": eval_lines(FORGETTING),
-    "unstable": eval_lines([(11, 11), (4, 4), (3.5, 3.5), (3.8, 3.8), (3.9, 3.9), (3.85, 3.86)]),
-    "diverged": iter_lines([10.9, 9.8, 7.8, 6.0, 5.0, 270.0, 120.0, 60.0, 40.0, 31.0]),
-    "nonfinite": iter_lines([10.9, 9.8, 7.8, float("nan"), float("nan")]),
-    "loss_spike": iter_lines(falling(10.9, 3.6, 60) + [6.5] + [3.6] * 10),
-    "no_learning": HEADER + iter_lines([10.83, 10.82] * 15, interval=100),
-    "bad_initial_loss": HEADER + iter_lines([130.6, 120.0, 110.0]),
-    "eval_time_spike": (FIXTURES / "pair.log").read_text(),
-    "slow_first_iterations": iter_line(0, 4.2, ms=9000.0) + "\n" + iter_lines([3.0] * 5, start=10),
-    "mfu_not_measured_yet": iter_line(0, 4.2, mfu=-100.0) + "\n" + iter_line(10, 3.0) + "\n",
-    "mfu_reference_device": "Overriding: device = cpu\n" + iter_line(10, 3.0, mfu=0.03) + "\n",
-    "never_evaluated": iter_lines(falling(4.2, 2.0, 20)),
-    "resumed": "Resuming training from out\n" + iter_lines([3.0, 2.9], start=1000),
-    "multiple_runs": HEADER + iter_lines([4.0, 3.0]) + HEADER + iter_lines([4.1, 3.1]),
-    "finished": "Overriding: max_iters = 20\n" + iter_lines([4.0, 3.0, 2.9]),
-    "interrupted": iter_lines([4.0, 3.0]) + crash("KeyboardInterrupt"),
-    "truncated": "Overriding: max_iters = 2000\n" + iter_lines([4.0, 3.0, 2.9]),
-    "crashed": HEADER + crash("ValueError: Unknown config key: batchsize"),
-    "out_of_memory": (FIXTURES / "out_of_memory.log").read_text(),
-    "header_only": HEADER,
-    "empty": " \n\n",
-    "not_a_training_log": "Dear diary,\nnothing happened today.\n",
-    "unsupported_format": "step 00010/01000 (1.00%) | loss: 3.1 | lrm: 1.0\n" * 5,
-}  # fmt: skip
-
-NEAR_MISSES: dict[str, str] = {
-    "healthy": eval_lines(FORGETTING),
-    "still_improving": FIRES["plateau"],
-    "plateau": eval_lines([*GOOD_EVALS, (1.3, 1.55), (1.25, 1.51), (1.2, 1.49), (1.15, 1.475)]),
-    # shakespeare-char at its best point, and the scatter of 20-batch estimates around it
-    "overfitting": eval_lines(
-        [(4.2, 4.2), (1.5, 1.62), (1.2, 1.5), (1.1, 1.47), (1.06, 1.49), (1.03, 1.478)]
-    ),
-    # val alone rises: overfitting, not instability
-    "unstable": eval_lines(FORGETTING),
-    # a hard start that comes down below the untrained loss
-    "diverged": iter_lines([10.9, 9.8, 12.0, 11.5, 8.0, 6.0, 5.0, 4.8, 4.7]),
-    "nonfinite": iter_lines([10.9, 9.8, 7.8]) + "step_avg:nanms\nmfu nan\n",
-    # batches that scatter by half a nat
-    "loss_spike": iter_lines([*falling(10.9, 3.6, 60), 3.2, 4.1, 3.3, 4.2, 3.1, 4.0, 3.6, 4.3]),
-    "no_learning": HEADER + iter_lines([10.83 - 0.02 * i for i in range(30)], interval=100),
-    "bad_initial_loss": HEADER + iter_lines([10.9878, 10.3, 9.9]),
-    "eval_time_spike": "step 10: train loss 2.0, val loss 2.1\n" + iter_lines([3.0, 2.9, 2.8]),
-    "slow_first_iterations": iter_line(0, 4.2, ms=100.0) + "\n" + iter_lines([3.0] * 5, start=10),
-    "mfu_not_measured_yet": iter_lines([4.0, 3.0]),
-    "mfu_reference_device": "Overriding: device = cuda\n" + iter_line(10, 3.0, mfu=0.2) + "\n",
-    "never_evaluated": iter_lines([4.0, 3.0, 2.9]),
-    "resumed": iter_lines([3.0, 2.9], start=1000),  # an excerpt
-    "multiple_runs": HEADER + iter_lines([4.0, 3.0]),
-    "finished": "Overriding: max_iters = 2000\n" + iter_lines([4.0, 3.0, 2.9]),
-    "interrupted": iter_lines([4.0, 3.0]) + crash("ValueError: KeyboardInterrupt"),
-    "truncated": eval_lines(GOOD_EVALS),
-    # the traceback of some other program
-    "crashed": crash("KeyError: 1").replace("train.py", "shop.py"),
-    "out_of_memory": HEADER + iter_lines([4.0]) + "memory allocated: 20 GiB of 24 GiB\n",
-    "header_only": HEADER + iter_lines([4.0]),
-    "empty": ".\n",
-    "not_a_training_log": iter_lines([4.0]),
-    "unsupported_format": "nanochat prints 'step 00010/01000 (1.00%) | loss: 3.1 |'\n" + iter_lines([4.0]),
-}
 
 
 @pytest.mark.parametrize("code", FIRES)
@@ -116,7 +38,7 @@ def test_a_healthy_run_gets_no_warning() -> None:
 
 def test_our_healthy_run_gets_only_good_news() -> None:
     text = metrics([*falling(4.2, 1.9, 21)], end="finished")
-    assert codes(text) == ("healthy", "still_improving", "finished")
+    assert codes(text) == ("healthy", "undertrained", "still_improving", "finished")
 
 
 def test_the_pair_of_nanogpt() -> None:
@@ -248,7 +170,7 @@ def test_our_train_log_has_none_of_nanogpts_habits() -> None:
     text = "run directory: out/x\ndevice: cpu (2 threads), float32 (why)\n" + FIRES["mfu_reference_device"]
     assert "mfu_reference_device" not in codes(text)
     ended = explain_text(text + "finished after 10 iterations in 0:07, best val loss 2.0 at iteration 5\n")
-    assert ended.codes == ("finished",)
+    assert ended.codes == ("log_too_sparse", "finished")
 
 
 def test_resume_in_metrics_is_one_run() -> None:

@@ -1,11 +1,29 @@
-"""Rules for how the log itself came about: resumed, several runs, never evaluated."""
+"""Rules for how the log came about and what it leaves out: resumed, never evaluated, best model lost."""
 
 from typing import Final
 
-from nanogpt_cli.explain.case import Case, Finding
+from nanogpt_cli.explain.case import Case, Finding, Number
 
 # nanoGPT evaluates at iteration 0 already; a piece of a log shorter than this is an excerpt, not a habit.
 _NEVER_EVALUATED_SPAN: Final = 100
+
+# Fewer iterations than this show that a training runs, and nothing about learning.
+_SMOKE_TEST_SPAN: Final = 50
+# Fewer lines than this have no trend.
+_FEW_LINES: Final = 5
+_FALLEN: Final = 0.9
+# By then a second evaluation should have shown how the loss moves.
+_ONE_EVAL_SPAN: Final = 500
+
+# Evaluations come at fixed distances; a fifth of one at the end is worth a word, and ten iterations at least.
+_TAIL_SHARE: Final = 0.2
+_TAIL_MIN_ITERS: Final = 10
+# The last checkpoint is worse by this much, and by twice the scatter of the estimate.
+_WORSE_RATIO: Final = 0.01
+_WORSE_DEVIATIONS: Final = 2.0
+_CHECKPOINT_MIN_EVALS: Final = 2
+# A line twice is an accident, three are a habit.
+_DUPLICATES: Final = 3
 
 
 def never_evaluated(case: Case) -> Finding | None:
@@ -17,6 +35,119 @@ def never_evaluated(case: Case) -> Finding | None:
         severity="info",
         iters=(case.run.iters[0].iter_num, case.run.iters[-1].iter_num),
         numbers={"first_iter": case.run.iters[0].iter_num, "last_iter": case.run.iters[-1].iter_num},
+        variant="" if case.run.nanogpt_habits or case.ours else "others",
+    )
+
+
+def log_too_sparse(case: Case) -> Finding | None:
+    """Too little to judge the learning by: a smoke test, a few lines, one evaluation."""
+    n_iters, n_evals = len(case.run.iters), len(case.run.evals)
+    if not n_iters + n_evals:
+        return None
+    numbers: dict[str, Number] = {
+        "n_iters": n_iters,
+        "n_evals": n_evals,
+        "first_iter": case.run.first_iter or 0,
+        "last_iter": case.run.last_iter or 0,
+        "span": case.span,
+    }
+    if n_iters + n_evals < _FEW_LINES:
+        variant = "few_lines"
+    elif case.span < _SMOKE_TEST_SPAN and (case.run.first_iter or 0) <= 1:
+        variant = "early" if _clearly_falls(case) else "smoke_test"
+    elif n_evals == 1 and case.span >= _ONE_EVAL_SPAN:
+        variant = "one_eval"
+    else:
+        return None
+    return Finding(code="log_too_sparse", severity="info", confidence=0.9, numbers=numbers, variant=variant)
+
+
+def _clearly_falls(case: Case) -> bool:
+    """Whether even so few iterations lowered the loss beyond the scatter of batches."""
+    last = case.vals[-1].val_loss if len(case.vals) > 1 else case.recent_loss()
+    first = case.vals[0].val_loss if len(case.vals) > 1 else case.curve[0].loss if case.curve else None
+    return first is not None and last is not None and last < _FALLEN * first
+
+
+def tail_unevaluated(case: Case) -> Finding | None:
+    """Iterations after the last evaluation: what they brought was neither measured nor, usually, kept."""
+    last = case.run.last_iter
+    evals = sorted(case.eval_iters)
+    if last is None or len(evals) < 2 or not case.run.iters:
+        return None
+    tail, interval = last - evals[-1], evals[-1] - evals[-2]
+    if tail < max(_TAIL_MIN_ITERS, _TAIL_SHARE * interval):
+        return None
+    kept = max(case.run.checkpoints, default=None)
+    numbers: dict[str, Number] = {"tail": tail, "last_eval_iter": evals[-1], "last_iter": last}
+    variant = ""
+    if kept is not None and kept < last:
+        variant = "saved"
+        numbers |= {"saved_iter": kept, "lost": last - kept}
+    return Finding(
+        code="tail_unevaluated",
+        severity="info",
+        iters=(evals[-1], last),
+        confidence=0.9,
+        numbers=numbers,
+        variant=variant,
+    )
+
+
+def checkpoint_missing(case: Case) -> Finding | None:
+    """nanoGPT names every checkpoint it saves; here it never does, although the loss improved."""
+    run = case.run
+    if run.trainer not in {"nanogpt", "unknown"} or not run.nanogpt_habits or not run.header_seen:
+        return None
+    # The header's own line, which excerpts and forks that print otherwise do not have.
+    if run.checkpoints or run.tokens_per_iter is None or run.config.get("eval_only") is True:
+        return None
+    later = [e for e in case.vals if e.iter_num > (run.first_iter or 0)]
+    if len(later) < _CHECKPOINT_MIN_EVALS or later[-1].val_loss >= case.vals[0].val_loss:
+        return None
+    return Finding(
+        code="checkpoint_missing",
+        severity="warning",
+        iters=(later[-1].iter_num,),
+        confidence=0.7,
+        numbers={"n_evals": len(later), "last_iter": run.last_iter or 0},
+    )
+
+
+def checkpoint_overwritten_worse(case: Case) -> Finding | None:
+    """nanoGPT keeps one file, and always_save_checkpoint wrote a worse model over the best."""
+    best = case.best
+    if best is None or not case.run.nanogpt_habits or case.run.trainer not in {"nanogpt", "unknown"}:
+        return None
+    saved = [e for e in case.vals if e.iter_num in set(case.run.checkpoints)]
+    if not saved or best.iter_num not in {e.iter_num for e in saved}:
+        return None
+    last = saved[-1]
+    worse = last.val_loss - best.val_loss
+    if worse < max(_WORSE_RATIO * best.val_loss, _WORSE_DEVIATIONS * case.val_noise):
+        return None
+    return Finding(
+        code="checkpoint_overwritten_worse",
+        severity="warning",
+        iters=(best.iter_num, last.iter_num),
+        confidence=0.9,
+        numbers={
+            "best_iter": best.iter_num,
+            "best_val_loss": best.val_loss,
+            "saved_iter": last.iter_num,
+            "saved_val_loss": last.val_loss,
+            "worse": worse,
+        },
+    )
+
+
+def duplicated_lines(case: Case) -> Finding | None:
+    """The same iteration is printed again and again: two processes write one log, or it was piped twice."""
+    n_twice = case.log.n_duplicated_lines
+    if n_twice < _DUPLICATES:
+        return None
+    return Finding(
+        code="duplicated_lines", severity="info", confidence=0.9, numbers={"n_duplicated": n_twice}
     )
 
 

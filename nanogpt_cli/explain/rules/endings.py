@@ -4,14 +4,28 @@ import re
 from typing import Final
 
 from nanogpt_cli.explain.case import Case, Finding, Number
-from nanogpt_cli.explain.crashes import cause_of
+from nanogpt_cli.explain.crashes import cause_of, is_disk_full
 from nanogpt_cli.explain.records import Failure
 
 _OUT_OF_MEMORY: Final = "OutOfMemoryError"
-_SIGNALS: Final = frozenset({"KeyboardInterrupt", "SIGINT", "SIGTERM", "SIGHUP", "SIGKILL", "SIGQUIT"})
-_MEMORY: Final = re.compile(r"Tried to allocate ([\d.]+ [KMGT]i?B)")
-_CAPACITY: Final = re.compile(r"total capacity of ([\d.]+ [KMGT]i?B)")
+_FAULTS: Final = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE")
+_SIGNALS: Final = frozenset(
+    {"KeyboardInterrupt", "SIGINT", "SIGTERM", "SIGHUP", "SIGKILL", "SIGQUIT", *_FAULTS}
+)
+_AMOUNT: Final = r"(\d+(?:\.\d+)? [KMGT]i?B)"
+_SIZES: Final = {
+    "wanted": re.compile(rf"Tried to allocate {_AMOUNT}"),
+    "capacity": re.compile(rf"total capacity of {_AMOUNT}|{_AMOUNT} total capacity"),
+    "free": re.compile(rf"of which {_AMOUNT} is free|{_AMOUNT} free"),
+    "held": re.compile(rf"this process has {_AMOUNT} memory in use"),
+}
+# Below this share of what is taken, most of the memory is somebody else's.
+_OWN_SHARE: Final = 0.6
+_TENSOR: Final = re.compile(r"\((\d{1,6}), (\d{1,7}), (\d{1,7})\), \([^)]*\), torch\.float32")
+_VOCAB_MIN: Final = 5_000  # a last size this large is a vocabulary, no layer's width
+_MAIN_MEMORY: Final = re.compile(r"DefaultCPUAllocator|oom-kill|Cannot allocate memory", re.IGNORECASE)
 # torchrun's own exception only says that a worker failed; the worker's is the one to explain.
+_END_MIN_EVALS: Final = 3  # fewer do not show the interval
 _MESSENGERS: Final = ("ChildFailedError", "SignalException", "ProcessRaisedException")
 
 
@@ -24,21 +38,9 @@ def empty(case: Case) -> Finding | None:
 
 def not_a_training_log(case: Case) -> Finding | None:
     """Text without a single line of a training."""
-    if not case.log.n_text_lines or _anything(case) or case.log.relative:
+    if not case.log.n_text_lines or _anything(case):
         return None
     return Finding(code="not_a_training_log", severity="error", numbers={"n_lines": case.log.n_text_lines})
-
-
-def unsupported_format(case: Case) -> Finding | None:
-    """Another trainer's log, which is recognised but not read yet."""
-    if not case.log.relative or _anything(case):
-        return None
-    return Finding(
-        code="unsupported_format",
-        severity="error",
-        confidence=0.9,
-        numbers={"trainer": case.log.relative, "n_lines": case.log.n_text_lines},
-    )
 
 
 def header_only(case: Case) -> Finding | None:
@@ -49,14 +51,35 @@ def header_only(case: Case) -> Finding | None:
 
 
 def out_of_memory(case: Case) -> Finding | None:
-    """The device's memory ran out."""
+    """The device's memory ran out; or the machine's own."""
     failure = next((f for f in case.run.failures if f.exception.endswith(_OUT_OF_MEMORY)), None)
     if failure is None:
         return None
-    numbers: dict[str, Number] = {}
-    wanted, capacity = _MEMORY.search(failure.message), _CAPACITY.search(failure.message)
-    if wanted and capacity:
-        numbers |= {"wanted": wanted[1], "capacity": capacity[1]}
+    variant, numbers = _memory_story(case, failure)
+    return Finding(
+        code="out_of_memory",
+        severity="error",
+        iters=_last_iters(case),
+        numbers=numbers,
+        variant=variant,
+    )
+
+
+def _memory_story(case: Case, failure: Failure) -> tuple[str, dict[str, Number]]:
+    """The most telling wording the log has numbers for, and these."""
+    if _MAIN_MEMORY.search(failure.message):
+        return "main_memory", {}
+    numbers: dict[str, Number] = {
+        name: found[1] or found[found.lastindex or 1]
+        for name, pattern in _SIZES.items()
+        if (found := pattern.search(failure.message))
+    }
+    if {"wanted", "capacity", "free"} <= numbers.keys():
+        if logits := _logits(failure, str(numbers["wanted"])):
+            return "logits", numbers | logits
+        held, capacity = _gib(str(numbers.get("held", ""))), _gib(str(numbers["capacity"]))
+        if held and held < _OWN_SHARE * (capacity - _gib(str(numbers["free"]))):
+            return "shared", numbers
     batch, accumulation = case.setting("batch_size"), case.setting("gradient_accumulation_steps")
     if batch is not None and accumulation is not None and batch >= 2:
         numbers |= {
@@ -65,20 +88,39 @@ def out_of_memory(case: Case) -> Finding | None:
             "accumulation": int(accumulation),
             "double_accumulation": int(2 * accumulation),
         }
-    names = ("sizes",) * ("wanted" in numbers) + ("batch",) * ("batch_size" in numbers)
-    return Finding(
-        code="out_of_memory",
-        severity="error",
-        iters=_last_iters(case),
-        numbers=numbers,
-        variant="_".join(names),
-    )
+    sized = {"wanted", "capacity"} <= numbers.keys()
+    return "_".join(("sizes",) * sized + ("batch",) * ("batch_size" in numbers)), numbers
+
+
+def _logits(failure: Failure, wanted: str) -> dict[str, Number]:
+    """Batch, block and vocabulary, if the tensor that did not fit is (batch, block, vocab) in float32."""
+    found = _TENSOR.search(failure.location)
+    if found is None:
+        return {}
+    rows, block, vocab = (int(size) for size in found.groups())
+    gib = rows * block * vocab * 4 / 2**30
+    if vocab < _VOCAB_MIN or rows < 2 or abs(gib - _gib(wanted)) > 0.02 * gib:
+        return {}
+    return {
+        "rows": rows,
+        "half_rows": rows // 2,
+        "block": block,
+        "vocab": vocab,
+        "half_wanted": f"{gib / 2:.2f} GiB",
+    }
+
+
+def _gib(text: str) -> float:
+    """`6.14 GiB` or `512.00 MiB` in GiB; 0 for anything else."""
+    found = re.fullmatch(r"([\d.]+) ([KMGT])i?B", text)
+    return float(found[1]) * 1024.0 ** ("KMGT".index(found[2]) - 2) if found else 0.0
 
 
 def crashed(case: Case) -> Finding | None:
     """An exception ended the run; its usual cause and cure, if it is a known one."""
     failures = [f for f in case.run.failures if f.exception not in _SIGNALS]
-    failures = [f for f in failures if not f.exception.endswith(_MESSENGERS)]
+    failures = [f for f in failures if not f.exception.endswith(_MESSENGERS) and not is_disk_full(f)]
+    failures = [f for f in failures if not f.exception.endswith(_OUT_OF_MEMORY)]
     if not failures:
         return None
     known = [(f, cause) for f in failures if (cause := cause_of(f))]
@@ -96,6 +138,28 @@ def crashed(case: Case) -> Finding | None:
     )
 
 
+def disk_full(case: Case) -> Finding | None:
+    """There was no room for what was to be written, most often a checkpoint."""
+    failure = next((f for f in case.run.failures if is_disk_full(f)), None)
+    if failure is None:
+        return None
+    kept = max(case.run.checkpoints, default=None)
+    # The line "saving checkpoint" comes before the writing: the last one announced is the one that failed.
+    return Finding(
+        code="disk_full",
+        severity="error",
+        iters=_last_iters(case),
+        confidence=0.9,
+        numbers={
+            "exception": failure.exception.rsplit(".", 1)[-1],
+            "message": _one_line(failure),
+            "saving_iter": kept or 0,
+            "checkpoint_gb": 12 * (case.run.n_params or 0) / 1e9,
+        },
+        variant="checkpoint" if kept and case.run.nanogpt_habits and case.run.n_params else "",
+    )
+
+
 def interrupted(case: Case) -> Finding | None:
     """Somebody or something stopped the run: Ctrl-C, a job's time limit, kill."""
     reason = case.run.ending.reason if case.run.ending else ""
@@ -104,6 +168,8 @@ def interrupted(case: Case) -> Finding | None:
     if not reason:
         return None
     variant = {"KeyboardInterrupt": "ctrl_c", "SIGINT": "ctrl_c", "SIGKILL": "killed"}.get(reason, "")
+    if reason in _FAULTS:
+        variant = "segfault"
     return Finding(
         code="interrupted",
         severity="info" if variant == "ctrl_c" else "warning",
@@ -115,7 +181,7 @@ def interrupted(case: Case) -> Finding | None:
 
 def finished(case: Case) -> Finding | None:
     """The run reached its end."""
-    last, target = case.run.last_iter, case.setting("max_iters")
+    last = case.run.last_iter
     if last is None or case.run.failures:
         return None
     if case.run.ending is not None:
@@ -126,17 +192,32 @@ def finished(case: Case) -> Finding | None:
             severity="info",
             iters=(last,),
             numbers={"last_iter": _done(case)},
-            variant="ours",
+            variant="ours" if case.ours else "said",
         )
-    if target is None or last <= target - max(1, case.setting("log_interval") or 1):
+    if case.reached_end:
+        return Finding(
+            code="finished",
+            severity="info",
+            iters=(last,),
+            confidence=0.95,
+            numbers={"last_iter": last, "max_iters": case.target or 0},
+        )
+    if case.target is not None or not _ends_with_eval(case):
         return None
     return Finding(
         code="finished",
         severity="info",
         iters=(last,),
-        confidence=0.95,
-        numbers={"last_iter": last, "max_iters": int(target)},
+        confidence=0.6,
+        numbers={"last_iter": last},
+        variant="probably",
     )
+
+
+def _ends_with_eval(case: Case) -> bool:
+    """Whether the last iteration shown is an evaluation's, as at the end of nearly every finished run."""
+    evals = sorted(case.eval_iters)
+    return len(evals) >= _END_MIN_EVALS and case.run.last_iter == evals[-1] and bool(case.run.iters)
 
 
 def truncated(case: Case) -> Finding | None:
@@ -144,19 +225,19 @@ def truncated(case: Case) -> Finding | None:
     last = case.run.last_iter
     if last is None or case.run.failures or case.run.ending or finished(case):
         return None
-    target = case.setting("max_iters")
+    target = case.target
     if target is not None:
         return Finding(
             code="truncated",
             severity="warning",
             iters=(last,),
             confidence=0.9,
-            numbers={"last_iter": last, "max_iters": int(target)},
+            numbers={"last_iter": last, "max_iters": target, "done_percent": 100 * last / target},
         )
     # max_iters is unknown. nanoGPT's last iteration is nearly always a multiple of eval_interval, so a log
     # that ends between two evaluations was cut off, still runs, or is an excerpt.
     evals = sorted(case.eval_iters)
-    if len(evals) < 3 or last == evals[-1]:
+    if len(evals) < _END_MIN_EVALS or last == evals[-1]:
         return None
     interval = evals[-1] - evals[-2]
     return Finding(

@@ -1,10 +1,13 @@
-"""Rules for times and MFU: nearly all explain a number that frightens and is harmless."""
+"""Rules for times: most explain a number that frightens and is harmless."""
 
+import itertools
 import math
+import statistics
 from typing import Final
 
 from nanogpt_cli.explain.case import Case, Finding
 from nanogpt_cli.explain.records import IterPoint
+from nanogpt_cli.explain.scatter import spread
 
 # An evaluation of 2 · eval_iters forward passes costs many iterations; below twice the usual time the line
 # would not strike anybody.
@@ -15,9 +18,22 @@ _FIRST_RATIO: Final = 3.0
 _COSTLY_SHARE: Final = 0.2
 _COSTLY_MIN_SPIKES: Final = 2
 _AVERAGE_TOLERANCE: Final = 0.001  # 0.1 percentage points: both numbers are rounded, the usual time varies
-# nanoGPT on an unknown device below this: an A100 reaches 0.5 % even with a model of 0.8 million parameters.
-_UNKNOWN_DEVICE_MFU: Final = 0.003
-_NOT_AN_A100: Final = ("cpu", "mps")
+
+# A machine's speed wanders by 3 to 5 %; 15 % that comes and stays, well beyond the scatter, has a cause.
+_DRIFT_RATIO: Final = 1.15
+_DRIFT_DEVIATIONS: Final = 4.0
+_DRIFT_PARTS: Final = 6
+_DRIFT_MIN_POINTS: Final = 60
+_DRIFT_MIN_RISES: Final = 4  # of the five steps between the parts
+_DRIFT_STEP_SHARE: Final = 0.75
+
+# Five times the usual and at least half a second more, three times over or at the price of 2 % of the time.
+_STALL_RATIO: Final = 5.0
+_STALL_MIN_MS: Final = 500.0
+_STALL_MIN_COUNT: Final = 3
+_STALL_MIN_POINTS: Final = 30
+_STALL_SHARE: Final = 0.02
+_STALL_MAX_SHARE: Final = 0.2  # more than that is no exception
 
 
 def eval_time_spike(case: Case) -> Finding | None:
@@ -107,37 +123,82 @@ def slow_first_iterations(case: Case) -> Finding | None:
     )
 
 
-def mfu_not_measured_yet(case: Case) -> Finding | None:
-    """-100.00 % is nanoGPT's starting value, printed until five iterations of the process have passed."""
-    pending = [p.iter_num for p in case.run.iters if p.mfu_pending]
-    if not pending:
+def time_drift(case: Case) -> Finding | None:
+    """Iterations that get slower and slower, or are slower from some point on."""
+    points = case.ordinary_points_ms
+    if len(points) < _DRIFT_MIN_POINTS:
         return None
+    size = len(points) // _DRIFT_PARTS
+    parts = [[ms for _, ms in points[i * size : (i + 1) * size]] for i in range(_DRIFT_PARTS)]
+    usual = [statistics.median(part) for part in parts]
+    first, last = min(usual[:2]), min(usual[-2:])
+    if last < _DRIFT_RATIO * first or last - first < _DRIFT_DEVIATIONS * spread(parts[0]):
+        return None
+    steps = list(itertools.pairwise(usual))
+    jump = max(steps, key=lambda pair: pair[1] / pair[0])
+    # One step carries nearly all of it, and the rest stays as it is: something else began at that point.
+    sudden = jump[1] - jump[0] > _DRIFT_STEP_SHARE * (max(usual) - first)
+    if not sudden and sum(b > a for a, b in steps) < _DRIFT_MIN_RISES:
+        return None
+    at = points[size * (steps.index(jump) + 1)][0]
     return Finding(
-        code="mfu_not_measured_yet",
-        severity="info",
-        iters=tuple(pending[:10]),
-        numbers={"n_lines": len(pending), "iter": pending[0]},
+        code="time_drift",
+        severity="warning",
+        iters=(at,) if sudden else (points[0][0], points[-1][0]),
+        confidence=0.8,
+        numbers={
+            "first_ms": first,
+            "last_ms": last,
+            "slower_percent": 100 * (last / first - 1),
+            "iter": at,
+            "last_iter": points[-1][0],
+        },
+        variant="sudden" if sudden else "",
     )
 
 
-def mfu_reference_device(case: Case) -> Finding | None:
-    """nanoGPT divides by an A100's peak on every device, so a CPU shows some 0.0x %."""
-    measured = [p.mfu for p in case.run.iters if p.mfu is not None and math.isfinite(p.mfu)]
-    if not case.run.nanogpt_habits or not measured:
+def time_stall(case: Case) -> Finding | None:
+    """Single iterations of many times the usual time, without an evaluation or a start to explain it."""
+    points, median = case.ordinary_points_ms, case.median_ms
+    if median is None or median <= 0 or len(points) < _STALL_MIN_POINTS:
         return None
-    device = str(case.run.config.get("device", ""))
-    highest = max(measured)
-    known = device.split(":")[0] in _NOT_AN_A100
-    if not known and (device or highest >= _UNKNOWN_DEVICE_MFU):
+    saved = set(case.run.checkpoints)
+    long = [(i, ms) for i, ms in points if ms >= _STALL_RATIO * median and ms - median >= _STALL_MIN_MS]
+    stalls = [(i, ms) for i, ms in long if i not in saved]
+    if not stalls or len(stalls) > _STALL_MAX_SHARE * len(points):
         return None
+    lost = sum(ms - median for _, ms in stalls)
+    total = sum(ms for _, ms in points)
+    if len(stalls) < _STALL_MIN_COUNT and lost < _STALL_SHARE * total:
+        return None
+    worst = max(stalls, key=lambda point: point[1])
+    period = _period([i for i, _ in stalls])
     return Finding(
-        code="mfu_reference_device",
-        severity="info",
-        iters=(case.run.iters[-1].iter_num,),
-        confidence=0.95 if known else 0.6,
-        numbers={"mfu_percent": 100 * measured[-1], "device": device or "cpu"},
-        variant="" if known else "unknown_device",
+        code="time_stall",
+        severity="info" if period or lost < _STALL_SHARE * total else "warning",
+        iters=tuple(i for i, _ in stalls[:10]),
+        confidence=0.75,
+        numbers={
+            "n_stalls": len(stalls),
+            "iter": worst[0],
+            "time_ms": worst[1],
+            "median_ms": median,
+            "times": worst[1] / median,
+            "period": period,
+        },
+        variant="periodic" if period else "",
     )
+
+
+def _period(iters: list[int]) -> int:
+    """The distance that nearly all neighbours have, else 0."""
+    gaps = [b - a for a, b in itertools.pairwise(iters)]
+    if len(gaps) < 2:
+        return 0
+    usual = int(statistics.median_low(gaps))
+    # A stall that was not logged leaves a gap of twice the distance.
+    fitting = sum(usual > 0 and gap % usual == 0 for gap in gaps)
+    return usual if fitting >= 0.8 * len(gaps) else 0
 
 
 def _finite(value: float | None) -> float:

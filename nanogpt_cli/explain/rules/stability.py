@@ -1,4 +1,4 @@
-"""Rules for training that breaks: NaN, explosion, spikes, a wrong start, no learning at all."""
+"""Rules for training that breaks: NaN, explosion, spikes, a rise of both losses."""
 
 import math
 import statistics
@@ -6,18 +6,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from nanogpt_cli.explain.case import Case, Finding, LossPoint
+from nanogpt_cli.explain.case import Case, Finding, LossPoint, Number
 
 # A batch's loss varies by a few hundredths to a few tenths; 5 % above the untrained loss (0.5 for GPT-2's
 # vocabulary, 0.2 for 65 characters) is beyond that, given that several points are looked at.
 _WORSE_THAN_UNTRAINED: Final = 1.05
-
-# nanoGPT starts within about 2 % of ln(V) (10.99 for ln 50304 = 10.83). One nat and 15 % above it is no
-# random initialisation any more: every token then costs e times what guessing costs.
-_START_EXCESS_NATS: Final = 1.0
-_START_EXCESS_RATIO: Final = 1.15
-# The largest vocabularies in use have 262,144 entries, ln = 12.5; no correct start is above this.
-_START_UNKNOWN_VOCAB: Final = 14.0
 
 # A spike is a jump of a whole nat that is also ten times the usual scatter of its neighbours (10 median
 # absolute deviations are about 6.7 standard deviations): tiny batches scatter by half a nat without harm.
@@ -26,135 +19,173 @@ _SPIKE_DEVIATIONS: Final = 10.0
 _SPIKE_WINDOW: Final = 20
 _SPIKE_MIN_WINDOW: Final = 5
 
-# Learning shows within a hundred iterations even at small rates; less than 2 % of the first loss is none.
-_LEARNING_MIN_SPAN: Final = 200
-_LEARNING_MIN_POINTS: Final = 10
-_LEARNING_MIN_GAIN: Final = 0.02
-
-# Train and val both this much (in nats and as a fraction) above their best: not noise of the estimate, and
-# not overfitting, in which the train loss goes on falling.
+# Train and val both this much (in nats and as a fraction) above their best, and more than five times the
+# scatter of the estimate: not noise, and not overfitting, in which the train loss goes on falling.
 _RISE_NATS: Final = 0.05
 _RISE_RATIO: Final = 0.03
+_RISE_DEVIATIONS: Final = 5.0
 _RISE_MIN_EVALS: Final = 3
+
+# A loss that jumps up by a nat and 30 % and stays there to the end fell back to what it knew in its first
+# hundred iterations. It must stay for this many lines, or it is a spike that the log's end cuts off.
+_COLLAPSE_NATS: Final = 1.0
+_COLLAPSE_RATIO: Final = 1.3
+_COLLAPSE_MIN_POINTS: Final = 10
+# Fewer iterations than this say nothing of learning, only that it runs.
+_SHORT_RUN: Final = 50
+# float16 training skips the optimizer's step when a gradient overflows: iterations get faster by some per
+# cent, steadily. Less is scatter.
+_SKIPPING_FASTER: Final = 0.02
+_SKIPPING_MIN_POINTS: Final = 4
 
 
 def nonfinite(case: Case) -> Finding | None:
     """A loss was NaN or infinite, or our own run ended because of one."""
     bad = [p.iter_num for p in case.run.iters if p.loss is not None and not math.isfinite(p.loss)]
-    bad += [e.iter_num for e in case.run.evals if not math.isfinite((e.train_loss or 0.0) + e.val_loss)]
+    bad_train = [e.iter_num for e in case.run.evals if not math.isfinite(e.train_loss or 0.0)]
+    bad_val = [e.iter_num for e in case.run.evals if not math.isfinite(e.val_loss)]
     ended = case.run.ending is not None and case.run.ending.reason == "nonfinite"
-    if not bad and not ended:
+    if not (bad or bad_train or bad_val or ended):
         return None
-    onset = min(bad, default=case.run.last_iter or 0)
+    if bad_val and not (bad or bad_train or ended) and case.iters:
+        return Finding(
+            code="nonfinite",
+            severity="error",
+            iters=tuple(bad_val[:10]),
+            confidence=0.9,
+            numbers={"iter": bad_val[0], "n_evals": len(bad_val), "last_loss": case.iters[-1].loss},
+            variant="val_only",
+        )
+    onset = min([*bad, *bad_train, *bad_val], default=case.run.last_iter or 0)
     good = [p for p in case.iters if p.iter_num < onset]
     if not good:
         return Finding(
             code="nonfinite", severity="error", iters=(onset,), numbers={"iter": onset}, variant="from_start"
         )
     last = good[-1]
-    stayed = not any(p.iter_num > onset for p in case.iters)
+    numbers: dict[str, Number] = {
+        "iter": onset,
+        "last_good_iter": last.iter_num,
+        "last_good_loss": last.loss,
+    }
+    variant = ""
+    if any(p.iter_num > onset for p in case.iters):
+        variant = "recovered"
+    elif times := _faster_since(case, onset):
+        variant = "skipping"
+        numbers |= times
     return Finding(
         code="nonfinite",
-        severity="error",
+        severity="warning" if variant == "recovered" else "error",
         iters=(last.iter_num, onset),
-        numbers={"iter": onset, "last_good_iter": last.iter_num, "last_good_loss": last.loss},
-        variant="" if stayed else "recovered",
+        numbers=numbers,
+        variant=variant,
     )
 
 
+def _faster_since(case: Case, onset: int) -> dict[str, Number]:
+    """Usual times before and after the first NaN, where the latter are clearly shorter; else empty."""
+    times = case.ordinary_points_ms
+    before = [ms for i, ms in times if i < onset]
+    after = [ms for i, ms in times if i >= onset]
+    if min(len(before), len(after)) < _SKIPPING_MIN_POINTS:
+        return {}
+    slow, fast = statistics.median(before), statistics.median(after)
+    # Every single time afterwards must be below the usual one before, or it is chance.
+    if fast > slow * (1 - _SKIPPING_FASTER) or max(after) > slow:
+        return {}
+    return {"before_ms": slow, "after_ms": fast, "faster_percent": 100 * (1 - fast / slow)}
+
+
 def diverged(case: Case) -> Finding | None:
-    """The run ends worse than an untrained model, after it had been better or after it got ever worse."""
-    untrained, last = case.untrained_loss, case.recent_loss()
-    if untrained is None or last is None or len(case.iters) < 3 or last <= _WORSE_THAN_UNTRAINED * untrained:
+    """The run ends worse than an untrained model, or has lost nearly all that it had learned."""
+    points = case.curve
+    if len(points) < 3:
+        return None
+    best = min(points, key=lambda p: p.loss)
+    return _worse_than_untrained(case, points, best) or _collapsed(case, points)
+
+
+def _worse_than_untrained(case: Case, points: Sequence[LossPoint], best: LossPoint) -> Finding | None:
+    untrained, last = case.untrained_loss, case.recent_loss() or points[-1].loss
+    if untrained is None or last <= _WORSE_THAN_UNTRAINED * untrained:
         return None
     start = case.loss_at_zero
     if start is not None and last <= _WORSE_THAN_UNTRAINED * start:
         return None  # it began too high and came down: bad_initial_loss tells that
-    best = min(case.iters, key=lambda p: p.loss)
-    after = [p for p in case.iters if p.iter_num > best.iter_num]
+    after = [p for p in points if p.iter_num > best.iter_num]
     onset = next(
         (p for p in after if p.loss > _WORSE_THAN_UNTRAINED * untrained), after[-1] if after else best
     )
+    return _divergence(
+        best, onset, points[-1], untrained, "short" if case.span < _SHORT_RUN else "", confidence=0.95
+    )
+
+
+def _collapsed(case: Case, points: Sequence[LossPoint]) -> Finding | None:
+    """Up by a nat and more, and up to the end: every line of the last stretch is far above the best."""
+    if len(points) < 2 * _COLLAPSE_MIN_POINTS:
+        return None
+    smooth = [
+        LossPoint(points[i + 2].iter_num, statistics.median(p.loss for p in points[i : i + 5]))
+        for i in range(len(points) - 4)
+    ]
+    best = min(smooth, key=lambda p: p.loss)
+    limit = max(best.loss + _COLLAPSE_NATS, _COLLAPSE_RATIO * best.loss)
+    tail = [p for p in points if p.iter_num > best.iter_num]
+    below = [i for i, p in enumerate(tail) if p.loss <= limit]
+    risen = tail[below[-1] + 1 :] if below else tail
+    if len(risen) < _COLLAPSE_MIN_POINTS:
+        return None
+    return _divergence(best, risen[0], points[-1], case.untrained_loss or 0.0, "collapsed", confidence=0.9)
+
+
+def _divergence(
+    best: LossPoint,
+    onset: LossPoint,
+    last: LossPoint,
+    untrained: float,
+    variant: str,
+    *,
+    confidence: float,
+) -> Finding:
     return Finding(
         code="diverged",
         severity="error",
         iters=(best.iter_num, onset.iter_num),
-        confidence=0.95,
+        confidence=confidence,
         numbers={
             "best_loss": best.loss,
             "best_iter": best.iter_num,
             "onset_iter": onset.iter_num,
             "onset_loss": onset.loss,
-            "last_loss": case.iters[-1].loss,
-            "last_iter": case.iters[-1].iter_num,
+            "last_loss": last.loss,
+            "last_iter": last.iter_num,
             "untrained_loss": untrained,
         },
-    )
-
-
-def bad_initial_loss(case: Case) -> Finding | None:
-    """A model trained from scratch starts far above ln(vocab_size)."""
-    first = case.loss_at_zero
-    if first is None or case.run.pretrained or case.run.resuming:
-        return None
-    expected = case.run.untrained_loss
-    if expected is None:
-        if first < _START_UNKNOWN_VOCAB:
-            return None
-        return Finding(
-            code="bad_initial_loss",
-            severity="error",
-            iters=(0,),
-            confidence=0.9,
-            numbers={"first_loss": first, "gpt2_loss": math.log(50304)},
-            variant="unknown_vocab",
-        )
-    if first < max(expected + _START_EXCESS_NATS, _START_EXCESS_RATIO * expected):
-        return None
-    return Finding(
-        code="bad_initial_loss",
-        severity="error",
-        iters=(0,),
-        confidence=0.95,
-        numbers={"first_loss": first, "expected_loss": expected, "vocab_size": case.run.vocab_size or 0},
-    )
-
-
-def no_learning(case: Case) -> Finding | None:
-    """After hundreds of iterations the loss is where it began."""
-    first, last = case.loss_at_zero, case.recent_loss()
-    if first is None or last is None or case.run.pretrained:
-        return None
-    if case.span < _LEARNING_MIN_SPAN or len(case.iters) < _LEARNING_MIN_POINTS:
-        return None
-    warmup = case.run.setting("warmup_iters")
-    if warmup is not None and (case.run.last_iter or 0) < warmup:
-        return None  # the learning rate has not reached its height: too early to tell
-    lowest = min(p.loss for p in case.iters)
-    if lowest < first * (1 - 3 * _LEARNING_MIN_GAIN) or last < first * (1 - _LEARNING_MIN_GAIN):
-        return None
-    return Finding(
-        code="no_learning",
-        severity="error",
-        iters=(case.iters[0].iter_num, case.iters[-1].iter_num),
-        confidence=0.9,
-        numbers={"first_loss": first, "last_loss": last, "last_iter": case.iters[-1].iter_num},
+        variant=variant,
     )
 
 
 def unstable(case: Case) -> Finding | None:
     """Train and val loss both rise after the best evaluation: learning rate or numerics, not overfitting."""
-    evals = case.evals
-    best = min(evals, key=lambda e: e.val_loss, default=None)
-    if best is None:
+    best = case.best
+    train_best = case.train_near(best.iter_num) if best is not None else None
+    if best is None or train_best is None:
         return None
-    later = [e for e in evals if e.iter_num > best.iter_num][-_RISE_MIN_EVALS:]
+    later = [e for e in case.vals if e.iter_num > best.iter_num][-_RISE_MIN_EVALS:]
     if len(later) < _RISE_MIN_EVALS:
         return None
-    threshold = max(_RISE_NATS, _RISE_RATIO * best.val_loss)
-    if any(min(e.val_loss - best.val_loss, e.train_loss - best.train_loss) < threshold for e in later):
+    enough = max(case.nats(_RISE_NATS), _RISE_RATIO * best.val_loss)
+    # The noise of a run that swings is its own instability, so it may raise the bar only twofold.
+    enough = max(enough, min(_RISE_DEVIATIONS * case.val_noise, 2 * enough))
+    trains = [case.train_near(e.iter_num) for e in later]
+    enough_train = max(_RISE_NATS, _RISE_RATIO * train_best)
+    if any(e.val_loss - best.val_loss < enough for e in later):
         return None
-    last = later[-1]
+    if any(train is None or train - train_best < enough_train for train in trains):
+        return None
+    last, train_last = later[-1], trains[-1]
     return Finding(
         code="unstable",
         severity="warning",
@@ -162,11 +193,12 @@ def unstable(case: Case) -> Finding | None:
         confidence=0.9,
         numbers={
             "best_val_loss": best.val_loss,
-            "best_train_loss": best.train_loss,
+            "best_train_loss": train_best,
             "best_iter": best.iter_num,
             "last_val_loss": last.val_loss,
-            "last_train_loss": last.train_loss,
+            "last_train_loss": train_last or 0.0,
             "last_iter": last.iter_num,
+            "rise": last.val_loss - best.val_loss,
         },
     )
 

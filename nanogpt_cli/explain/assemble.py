@@ -1,11 +1,51 @@
 """Puts points together to runs: where a training begins, where it was resumed, what a resume rolled back.
 
-One process of nanoGPT prints a header and then points whose iterations only grow. So a header after points,
-or an iteration that goes back, is a new process; it continues the same training if it says so ("Resuming
-training from", `resumed_from_iter`) or starts after iteration 0 without a header of its own.
+One process prints a header and then points whose iterations only grow. So a header after points, or an
+iteration that goes back, is a new process; it continues the same training if it says so ("Resuming training
+from", `resumed_from_iter`) or starts after iteration 0 without a header of its own. A line that was printed
+twice, by another rank or because output was collected twice, counts once.
 """
 
-from nanogpt_cli.explain.records import EvalPoint, Failure, IterPoint, Log, Run
+from bisect import bisect_left
+from collections import Counter, deque
+from copy import copy
+from dataclasses import dataclass, field, replace
+
+from nanogpt_cli.explain.records import EvalPoint, Failure, IterPoint, Log, Run, Trainer
+from nanogpt_cli.explain.thinning import Thinned
+
+# A log in which the counter goes back on every line would otherwise cost memory for a run per line.
+_MAX_RUNS = 500
+_MAX_EVENTS = 10_000  # checkpoints, process starts, failures of one run
+_RECENT = 8
+
+
+@dataclass
+class _Open:
+    """A run and what is needed to go on reading it."""
+
+    run: Run = field(default_factory=Run)
+    trainers: Counter[Trainer] = field(default_factory=Counter)
+    last: int = -1  # highest iteration of any point
+    last_iter: int = -1
+    last_eval: int = -1
+    spacing: int = 0  # between the last two iteration lines
+    recent: deque[int] = field(default_factory=lambda: deque(maxlen=_RECENT))
+
+    def __post_init__(self) -> None:
+        self.iters = Thinned[IterPoint](self.run.iters, lambda p: p.loss, lambda p: p.time_ms)
+        self.evals = Thinned[EvalPoint](self.run.evals, lambda e: e.val_loss, lambda e: e.eval_ms)
+
+    @property
+    def has_points(self) -> bool:
+        return self.last >= 0
+
+    def amend(self, point: IterPoint) -> None:
+        """Put `point` in the place of the last one, whose line was cut."""
+        points = self.run.iters
+        if points and points[-1].iter_num == point.iter_num:
+            points[-1] = point
+            self.iters.renew(point)
 
 
 class Assembler:
@@ -14,99 +54,214 @@ class Assembler:
     def __init__(self, log: Log) -> None:
         self.log = log
         self.distributed = False  # several ranks write into this log
-        self._run = Run()
-
-    def header(self) -> Run:
-        """The run whose header is being read; a header after points opens a new one."""
-        if self._run.has_points:
-            self._close()
-        self._run.header_seen = True
-        return self._run
-
-    def new_process(self) -> Run:
-        """A record that certainly starts a process, even when the one before logged nothing."""
-        if self._run.header_seen or self._run.has_points:
-            self._close()
-        self._run.header_seen = True
-        return self._run
+        self.amending = False  # the line read is the one before together with its second half
+        self._open = _Open()
+        self._previous: _Open | None = None  # the run closed last, which a resume may continue
 
     @property
     def current(self) -> Run:
         """The run being read."""
-        return self._run
+        return self._open.run
 
-    def add_iter(self, point: IterPoint) -> None:
-        """Append a training iteration; a line printed twice counts once."""
-        last = self._run.iters[-1] if self._run.iters else None
-        if last is not None and last.iter_num == point.iter_num:
-            return
-        self._begin_at(point.iter_num, settling=point.mfu_pending)
-        self._run.iters.append(point)
-        self._run.n_iter_lines += 1
+    @property
+    def last_iter(self) -> int | None:
+        """The highest iteration of the current run so far."""
+        return self._open.last if self._open.has_points else None
 
-    def add_eval(self, point: EvalPoint) -> None:
-        """Append an evaluation; a line printed twice counts once."""
-        last = self._run.evals[-1] if self._run.evals else None
-        if last is not None and last.iter_num == point.iter_num:
+    def header(self, trainer: Trainer) -> Run:
+        """The run whose header is being read; a header after points opens a new one."""
+        if self._open.has_points:
+            self._close()
+        self._open.run.header_seen = True
+        self._open.trainers[trainer] += 1
+        return self._open.run
+
+    def new_process(self, trainer: Trainer) -> Run:
+        """A record that certainly starts a process, even when the one before logged nothing."""
+        if self._open.run.header_seen or self._open.has_points:
+            self._close()
+        return self.header(trainer)
+
+    def fact(self, trainer: Trainer) -> Run:
+        """The current run, of which a line somewhere in it tells something."""
+        self._open.trainers[trainer] += 1
+        return self._open.run
+
+    def add_iter(self, trainer: Trainer, point: IterPoint) -> None:
+        """Append a training iteration."""
+        iter_num = point.iter_num
+        now = self._open
+        if self.amending:
+            now.amend(point)
             return
-        self._begin_at(point.iter_num)
-        if self._run.evals and self._run.evals[-1].iter_num == point.iter_num:
-            self._run.evals.pop()  # measured again after the resume
-        self._run.evals.append(point)
-        self._run.n_eval_lines += 1
+        if iter_num <= now.last:
+            if iter_num == now.last_iter or self._repeats(point):
+                self.log.n_duplicated_lines += 1
+                return
+            evaluated_first = now.last_iter < 0 and iter_num == now.last
+            if not evaluated_first and (iter_num < now.last_iter or now.last_iter < 0):
+                self._goes_back(iter_num)
+                now = self._open
+        if not now.has_points:
+            self._begin(iter_num, settling=point.mfu_pending)
+            now = self._open
+        elif now.run.failures:
+            now.run.failures.clear()  # training went on
+        now.spacing = iter_num - now.last_iter
+        now.last_iter = iter_num
+        now.last = max(now.last, iter_num)
+        now.recent.append(iter_num)
+        now.trainers[trainer] += 1
+        now.run.n_iter_lines += 1
+        now.iters.append(point)
+
+    def add_eval(self, trainer: Trainer, point: EvalPoint) -> None:
+        """Append an evaluation."""
+        iter_num = point.iter_num
+        now = self._open
+        if self.amending:
+            return
+        if iter_num <= now.last:
+            if iter_num == now.last_eval:
+                self.log.n_duplicated_lines += 1
+                return
+            # Some trainers count an evaluation one step behind the line printed before it.
+            if iter_num < now.last_eval or iter_num < now.last_iter - max(1, now.spacing):
+                self._goes_back(iter_num)
+                now = self._open
+        if not now.has_points:
+            self._begin(iter_num)
+            now = self._open
+        elif now.run.failures:
+            now.run.failures.clear()
+        if now.last_eval == iter_num and now.run.evals:
+            now.evals.drop(lambda e: e.iter_num == iter_num)  # measured again after the resume
+        now.last_eval = iter_num
+        now.last = max(now.last, iter_num)
+        now.trainers[trainer] += 1
+        now.run.n_eval_lines += 1
+        now.evals.append(point)
+
+    def add_checkpoint(self, iter_num: int | None = None) -> None:
+        """A checkpoint was saved, at `iter_num` or after the last iteration shown."""
+        step = self.last_iter if iter_num is None else iter_num
+        saved = self.current.checkpoints
+        if step is not None and (not saved or saved[-1] != step):  # each rank may say it
+            _append(saved, step)
 
     def add_failure(self, failure: Failure) -> None:
         """Remember an exception or a signal; training that goes on afterwards shows that it was survived."""
-        self._run.failures.append(failure)
+        failures = self.current.failures
+        if len(failures) < _MAX_EVENTS:
+            failures.append(failure)
+
+    def preview(self) -> list[Run]:
+        """The runs as they would be if the log ended here; nothing is closed."""
+        twin = copy(self)
+        runs = [*self.log.runs]
+        if runs:
+            runs[-1] = replace(runs[-1], failures=[*runs[-1].failures])
+        twin.log = replace(self.log, runs=runs)
+        self._open.iters.flush()
+        self._open.evals.flush()
+        run = self._open.run
+        twin._open = replace(
+            self._open, run=replace(run, iters=[*run.iters], evals=[*run.evals], failures=[*run.failures])
+        )
+        twin.finish()
+        return twin.log.runs
 
     def finish(self) -> None:
         """Close the last run and hand all of them to the log."""
         self._close()
         if not self.log.runs:
-            self.log.runs.append(self._run)
+            self.log.runs.append(self._open.run)
 
-    def _begin_at(self, iter_num: int, *, settling: bool = False) -> None:
-        last = self._run.last_iter
-        if last is not None and iter_num < last:  # the iteration goes back: another process, no header seen
-            self._close()
-            self._run.resuming = iter_num > 0
-        if self._run.has_points:
-            pass
-        elif not self._run.resuming:
+    def _repeats(self, point: IterPoint) -> bool:
+        """Whether this very line was read before, or another rank prints what the first one printed."""
+        now = self._open
+        if self.distributed and point.iter_num in now.recent:
+            return True
+        points = now.run.iters
+        at = bisect_left(points, point.iter_num, key=lambda p: p.iter_num)
+        if at == len(points) or point.time_ms is None:
+            return False
+        # Equal to a hundredth of a millisecond: no second training is.
+        return points[at][:3] == point[:3]
+
+    def _goes_back(self, iter_num: int) -> None:
+        """Another process, whose header was not seen."""
+        self._close()
+        self._open.run.resuming = iter_num > 0
+
+    def _begin(self, iter_num: int, *, settling: bool = False) -> None:
+        run = self._open.run
+        if not run.resuming:
             # A log that begins somewhere else, without a header, is an excerpt: nothing starts there.
-            if iter_num == 0 or self._run.header_seen or settling:
-                self._run.process_starts.append(iter_num)
+            if iter_num == 0 or run.header_seen or settling:
+                run.process_starts.append(iter_num)
         elif not self._continue_previous(iter_num):
-            self._run.process_starts.append(iter_num)
-            self._run.resumed_at.append(iter_num)
-        self._run.failures.clear()
+            run.process_starts.append(iter_num)
+            run.resumed_at.append(iter_num)
+        self._open.run.failures.clear()
 
     def _continue_previous(self, iter_num: int) -> bool:
         """Make the resumed process part of the run before, dropping what the resume rolled back."""
-        previous = self.log.runs[-1] if self.log.runs else None
-        if previous is None or not previous.has_points or iter_num < (previous.first_iter or 0):
+        previous = self._previous
+        if previous is None or not previous.has_points or iter_num < (previous.run.first_iter or 0):
             return False
         self.log.runs.pop()
-        previous.iters = [p for p in previous.iters if p.iter_num < iter_num]
-        previous.evals = [e for e in previous.evals if e.iter_num <= iter_num]  # it belongs to the checkpoint
-        previous.config.update(self._run.config)
-        previous.vocab_size = self._run.vocab_size or previous.vocab_size
-        previous.n_params = self._run.n_params or previous.n_params
-        previous.ending = None
-        previous.process_starts.append(iter_num)
-        previous.resumed_at.append(iter_num)
-        self._run = previous
+        resumed, run = self._open, previous.run
+        previous.iters.drop(lambda p: p.iter_num >= iter_num)
+        previous.evals.drop(lambda e: e.iter_num > iter_num)  # that at iter_num belongs to the checkpoint
+        run.config.update(resumed.run.config)
+        run.vocab_size = resumed.run.vocab_size or run.vocab_size
+        run.n_params = resumed.run.n_params or run.n_params
+        run.ending = None
+        _append(run.process_starts, iter_num)
+        _append(run.resumed_at, iter_num)
+        previous.trainers += resumed.trainers
+        previous.last_iter = run.iters[-1].iter_num if run.iters else -1
+        previous.last_eval = run.evals[-1].iter_num if run.evals else -1
+        previous.last = max(previous.last_iter, previous.last_eval)
+        previous.recent.clear()
+        self._open, self._previous = previous, None
         return True
 
     def _close(self) -> None:
-        run, self._run = self._run, Run()
-        if run.has_points or not self.log.runs:
-            if run.has_points or run.header_seen or run.failures:
-                self.log.runs.append(run)
-        elif self.distributed:
+        closed, self._open = self._open, _Open()
+        closed.iters.flush()
+        closed.evals.flush()
+        run, runs = closed.run, self.log.runs
+        _name_trainer(closed)
+        if closed.has_points or not runs:
+            if closed.has_points or run.header_seen or run.failures:
+                runs.append(run)
+                self._previous = closed
+        elif self.distributed or not run.header_seen:
             # Another rank's header, printed when its buffer was flushed at the end; its failure is the run's.
-            self.log.runs[-1].failures += run.failures
-        elif run.header_seen:
-            self.log.runs.append(run)  # a later attempt that never reached an iteration
+            runs[-1].failures += run.failures
         else:
-            self.log.runs[-1].failures += run.failures
+            runs.append(run)  # a later attempt that never reached an iteration
+            self._previous = closed
+        if len(runs) > _MAX_RUNS:
+            self.log.n_dropped_runs += 1
+            del runs[1]
+
+
+def _name_trainer(closed: _Open) -> None:
+    """Whose lines these are, by their number; lines that fit many trainers only where no others speak."""
+    run = closed.run
+    named = [(lines, name) for name, lines in closed.trainers.items() if name != "unknown"]
+    if named:
+        run.trainer = max(named)[1]
+    if not run.nanogpt_habits:
+        run.trainer = "ours" if run.trainer in {"nanogpt", "ours", "unknown"} else run.trainer
+    elif closed.has_points:
+        run.nanogpt_habits = run.trainer == "nanogpt"
+
+
+def _append(numbers: list[int], number: int) -> None:
+    numbers.append(number)
+    if len(numbers) > _MAX_EVENTS:
+        del numbers[1:-1:2]  # every second one; the first and the last stay

@@ -5,36 +5,23 @@ either fills in the settings the log itself does not give. Errors about the sour
 inside the source is.
 """
 
-import re
 import sys
 import tomllib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from nanogpt_cli.errors import NanoGPTError, os_reason
-from nanogpt_cli.explain.assemble import Assembler
-from nanogpt_cli.explain.metrics_jsonl import MetricsReader, settings
-from nanogpt_cli.explain.nanogpt_text import TextReader
-from nanogpt_cli.explain.reading import clean_lines
+from nanogpt_cli.explain.dispatch import Dispatcher
+from nanogpt_cli.explain.documents import MAX_DOCUMENT_BYTES, document_lines, may_be_document
+from nanogpt_cli.explain.formats.metrics import settings
+from nanogpt_cli.explain.reading import BLOCK_BYTES, LineSplitter
 from nanogpt_cli.explain.records import Log
-from nanogpt_cli.explain.tracebacks import TracebackReader
 
 STDIN: Final = "-"
 LOG_NAMES: Final = ("metrics.jsonl", "train.log")  # best first
 _CONFIG = "config.toml"
-
-# Other trainers' lines: named, so that the answer is not "this is no training log".
-_RELATIVES: Final = (
-    ("nanochat", re.compile(r"^step \d+/\d+ \([\d.]+%\) \| loss")),
-    ("modded-nanogpt", re.compile(r"^step:\d+/\d+ (?:val_loss|train_time)")),
-    ("llm.c", re.compile(r"^s:\d+ (?:tel|trl|eval):|^step\s+\d+/\d+ \| (?:train )?loss")),
-    ("litgpt", re.compile(r"^Epoch \d+ \| iter \d+ step \d+ \| loss train")),
-    ("torchtitan", re.compile(r"step:\s+\d+\s+loss:\s+[\d.]+\s+(?:grad_norm|memory):")),
-    ("minGPT", re.compile(r"epoch \d+ iter \d+: train loss [\d.]+\. lr")),
-    ("Hugging Face Trainer", re.compile(r"^\{'(?:loss|eval_loss)': ")),
-)
-_RELATIVE_LINES_NEEDED: Final = 3  # one such line may be quoted in a text; three are a log
 
 
 def parse_log(source: str | Path) -> Log:
@@ -56,9 +43,18 @@ def parse_log(source: str | Path) -> Log:
 
 def parse_stream(stream: BinaryIO, source: str) -> Log:
     """Read an open binary stream to its end."""
-    log = Log(source=source)
-    log_lines(log, clean_lines(stream))
-    return log
+    reader = LogReader(source)
+    head = stream.read(BLOCK_BYTES)
+    if may_be_document(head):
+        # A file cut short at the limit is no valid JSON: it is read as lines, with what follows.
+        head += stream.read(MAX_DOCUMENT_BYTES)
+        if lines := document_lines(head):
+            reader.feed_lines(lines)
+            return reader.finish()
+    while head:
+        reader.feed(head)
+        head = stream.read(BLOCK_BYTES)
+    return reader.finish()
 
 
 def find_log(path: Path) -> Path:
@@ -97,36 +93,50 @@ def newest_log(root: Path) -> Path | None:
     return find_log(newest.parent)
 
 
-def log_lines(log: Log, lines: Iterable[str]) -> None:
-    """Fill `log` from clean lines."""
-    assembler = Assembler(log)
-    text, metrics, tracebacks = TextReader(assembler), MetricsReader(assembler), TracebackReader()
-    n_text = n_metrics = 0
-    relatives: dict[str, int] = {}
-    for line in lines:
-        log.n_lines += 1
-        if not line:
-            continue
-        log.n_text_lines += 1
-        if metrics.feed(line):
-            n_metrics += 1
-        elif text.feed(line):
-            n_text += 1
-        else:
-            if failure := tracebacks.feed(line):
-                assembler.add_failure(failure)
-            if not assembler.distributed and ("[rank" in line or "torch/distributed/" in line):
-                assembler.distributed = True
-            for name, pattern in _RELATIVES:
-                if pattern.search(line):
-                    relatives[name] = relatives.get(name, 0) + 1
-                    break
-    assembler.finish()
-    if n_text or n_metrics:
-        log.format = "metrics" if n_metrics >= n_text else "nanogpt"
-    most = max(relatives, key=relatives.__getitem__, default="")
-    if most and relatives[most] >= _RELATIVE_LINES_NEEDED:
-        log.relative = most
+class LogReader:
+    """Reads a log that arrives piece by piece."""
+
+    def __init__(self, source: str) -> None:
+        self._log = Log(source=source)
+        self._dispatcher = Dispatcher(self._log)
+        self._splitter = LineSplitter()
+
+    def feed(self, raw: bytes) -> None:
+        """Take the next bytes."""
+        for lines in self._splitter.feed(raw):
+            self._dispatcher.feed(lines)
+
+    def feed_lines(self, lines: Iterable[str]) -> None:
+        """Take lines that were read elsewhere."""
+        for line in lines:
+            self.feed(line.encode("utf-8", "replace"))
+
+    def preview(self) -> Log:
+        """What the log says so far; it can grow further."""
+        log = replace(self._log, unread=[*self._log.unread])
+        log.runs = self._dispatcher.assembler.preview()
+        self._name(log)
+        return log
+
+    def finish(self) -> Log:
+        """The log, which has ended."""
+        for line in self._splitter.finish():
+            if self._splitter.unterminated:
+                self._dispatcher.feed_last(line)
+            else:
+                self._dispatcher.feed([line])
+        self._dispatcher.assembler.finish()
+        self._name(self._log)
+        return self._log
+
+    def _name(self, log: Log) -> None:
+        """The format: that of the run with the most lines."""
+        runs = [run for run in log.runs if run.has_points or run.header_seen]
+        if self._dispatcher.n_records:
+            log.format = "metrics"
+        elif runs:
+            run = max(runs, key=lambda run: run.n_iter_lines + run.n_eval_lines)
+            log.format = {"ours": "nanogpt", "unknown": "generic"}.get(run.trainer, run.trainer)
 
 
 def _add_config(log: Log, path: Path) -> None:

@@ -13,6 +13,7 @@ Trainer = Literal[
     "nanogpt",
     "ours",
     "nanochat",
+    "build-nanogpt",
     "llm.c",
     "modded-nanogpt",
     "litgpt",
@@ -141,6 +142,7 @@ class Log:
     format: str = "unknown"  # "metrics" (our jsonl), else a `Trainer`
     relative: str = ""  # the trainer whose format this seems to be, when it is none of ours
     runs: list[Run] = field(default_factory=list)
+    n_dropped_runs: int = 0  # between the first and the others, where a log holds hundreds
     n_lines: int = 0
     n_text_lines: int = 0  # lines that are not blank
     n_unread_lines: int = 0  # of those, lines that told nothing

@@ -82,9 +82,10 @@ def test_variants_of_an_iteration(line: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "epoch 3 iter 10: train loss 3.5. lr 1e-4",
         "train/loss 3.2568",
-        "step:125/1285 val_loss:3.9 train_time:100ms",
+        "wandb: train/loss 3.2568 at step 6000",
+        "step:125/1285 train_time",
+        "    print(f'iter {iter_num}: loss {lossf:.4f}, time {dt*1000:.2f}ms')",
         "iter 10: loss",
         "a liter 10: loss 3.5",
     ],

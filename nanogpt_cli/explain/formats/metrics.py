@@ -21,10 +21,11 @@ class MetricsReader:
 
     def __init__(self, assembler: Assembler) -> None:
         self._assembler = assembler
+        self.n_records = 0
 
     def feed(self, line: str) -> bool:
         """Take one line; False if it is no record of ours."""
-        if not line.lstrip().startswith("{") or '"event"' not in line:
+        if '"event"' not in line or not line.lstrip().startswith("{"):
             return False
         try:
             record = json.loads(line)
@@ -32,15 +33,16 @@ class MetricsReader:
             return False  # a line cut short, or another program's
         if not isinstance(record, dict) or not isinstance(record.get("event"), str):
             return False
+        self.n_records += 1
         handlers = {"run": self._run, "step": self._step, "eval": self._eval, "end": self._end}
         if handler := handlers.get(record["event"]):
             handler(record)
         elif record["event"] == "checkpoint" and (step := _int(record, "step")) is not None:
-            self._assembler.current.checkpoints.append(step)
+            self._assembler.add_checkpoint(step)
         return True
 
     def _run(self, record: Mapping[str, object]) -> None:
-        run = self._assembler.new_process()
+        run = self._assembler.new_process("ours")
         run.nanogpt_habits = False
         run.config = settings(record.get("config"))
         run.vocab_size = _int(record, "vocab_size")
@@ -60,6 +62,7 @@ class MetricsReader:
             return
         self._assembler.current.nanogpt_habits = False
         self._assembler.add_iter(
+            "ours",
             IterPoint(
                 iter_num=step,
                 loss=_loss(record, "loss"),
@@ -68,7 +71,7 @@ class MetricsReader:
                 lr=_float(record, "lr"),
                 grad_norm=_float(record, "grad_norm"),
                 tokens_per_second=_float(record, "tok_per_sec"),
-            )
+            ),
         )
 
     def _eval(self, record: Mapping[str, object]) -> None:
@@ -77,13 +80,14 @@ class MetricsReader:
             return
         self._assembler.current.nanogpt_habits = False
         self._assembler.add_eval(
+            "ours",
             EvalPoint(
                 iter_num=step,
                 train_loss=_loss(record, "train_loss"),
                 val_loss=_loss(record, "val_loss"),
                 lr=_float(record, "lr"),
                 eval_ms=_float(record, "eval_ms"),
-            )
+            ),
         )
 
     def _end(self, record: Mapping[str, object]) -> None:

@@ -1,0 +1,158 @@
+"""Brings each line of a log to the reader that understands it, and keeps count of those that none does.
+
+The reader that understood the line before is asked first. Lines that a container or a terminal changed are
+put right here: docker's JSON, ranks that print the same, lines a terminal cut at its width, a last line cut.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from nanogpt_cli.explain.assemble import Assembler
+from nanogpt_cli.explain.formats.generic import GenericReader
+from nanogpt_cli.explain.formats.hf_trainer import HFTrainerReader
+from nanogpt_cli.explain.formats.litgpt import LitGPTReader
+from nanogpt_cli.explain.formats.llm_c import LlmCReader
+from nanogpt_cli.explain.formats.metrics import MetricsReader
+from nanogpt_cli.explain.formats.mingpt import MinGPTReader
+from nanogpt_cli.explain.formats.modded import ModdedReader
+from nanogpt_cli.explain.formats.nanochat import NanochatReader
+from nanogpt_cli.explain.formats.nanogpt import NanoGPTReader
+from nanogpt_cli.explain.formats.torchtitan import TorchtitanReader
+from nanogpt_cli.explain.records import Log
+from nanogpt_cli.explain.tracebacks import TracebackReader
+
+_KEPT_UNREAD: Final = 20
+_UNREAD_CHARS: Final = 500
+_READABLE_CHARS: Final = 8192  # a reader of text lines gets no more; records are longer
+_RANK: Final = re.compile(r"(?:\[(?:rank|default|\d{1,4},)?(\d{1,5})\](?:<\w{1,9}>)?|(\d{1,4})): ?", re.ASCII)
+_COUNTER: Final = re.compile(r"(?:iter|step|epoch)\W{0,4}\d|['\"](?:eval_|train_)?loss['\"]", re.IGNORECASE)
+_DIGITS: Final = re.compile(r"\d{1,30}", re.ASCII)
+_FIELD: Final = re.compile(r"\d.{0,40}(?:ms|[%|}]|tok|m$)|^[\d.]{1,12}$|\b(?:loss|lr|mfu|epoch)\b")
+_WRAP_WIDTHS: Final = range(60, 401)
+
+
+class Reader(Protocol):
+    """Understands the lines of one trainer."""
+
+    def feed(self, line: str) -> bool:
+        """Take one line; False if it is none of this trainer's."""
+
+
+class Dispatcher:
+    """Takes every line of a log in its order."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.assembler = Assembler(log)
+        metrics = MetricsReader(self.assembler)
+        self._metrics = metrics
+        # Particular ones before those that take much; `generic` takes nearly anything and is last.
+        self._readers: list[Reader] = [
+            metrics,
+            MinGPTReader(self.assembler),
+            LitGPTReader(self.assembler),
+            NanoGPTReader(self.assembler),
+            NanochatReader(self.assembler),
+            LlmCReader(self.assembler),
+            ModdedReader(self.assembler),
+            TorchtitanReader(self.assembler),
+            HFTrainerReader(self.assembler),
+            GenericReader(self.assembler),
+        ]
+        self._order = list(self._readers)
+        self._tracebacks = TracebackReader()
+        self._main_rank: int | None = None
+        self._before = ""  # the line before, where it may go on in this one
+        self._before_understood = False
+        self._last_understood = ""
+
+    @property
+    def n_records(self) -> int:
+        """Lines of our metrics.jsonl."""
+        return self._metrics.n_records
+
+    def feed(self, lines: Sequence[str]) -> None:
+        """Take the next lines."""
+        self._log.n_lines += len(lines)
+        for line in lines:
+            if line and (line := line.rstrip()):
+                self._line(line)
+
+    def feed_last(self, line: str) -> None:
+        """Take a line without a line end: it may have been cut anywhere, also inside a number."""
+        shape, usual = _DIGITS.sub("9", line.rstrip()), _DIGITS.sub("9", self._last_understood)
+        if len(shape) < len(usual) and usual.startswith(shape) and _COUNTER.search(line):
+            self._log.n_lines += 1
+            self._log.n_text_lines += 1
+            self._unread(line)
+        else:
+            self.feed([line])
+
+    def _line(self, line: str) -> None:
+        self._log.n_text_lines += 1
+        if line[0] == "{" and line.startswith('{"log":'):
+            line = _docker(line)
+        elif line[0] in "[0123456789" and "oss" in line and self._another_rank(line):
+            self._log.n_duplicated_lines += 1
+            return
+        if len(line) > _READABLE_CHARS and line[0] != "{":
+            line = line[:_READABLE_CHARS]
+        if self._understood(line):
+            self._last_understood = line
+            self._before, self._before_understood = (line, True) if len(line) in _WRAP_WIDTHS else ("", False)
+            return
+        if failure := self._tracebacks.feed(line):
+            self.assembler.add_failure(failure)
+            return
+        self._notice(line)
+
+    def _understood(self, line: str) -> bool:
+        order = self._order
+        for at, reader in enumerate(order):
+            if reader.feed(line):
+                if at and reader is not self._readers[-1]:
+                    order.insert(0, order.pop(at))
+                return True
+        return False
+
+    def _notice(self, line: str) -> None:
+        """A line nobody understood: perhaps the second half of one a terminal cut, else counted."""
+        before, self._before = self._before, ""
+        if before and line[0] not in "[{" and _FIELD.search(line) and not _COUNTER.match(line):
+            self.assembler.amending = self._before_understood
+            understood = self._understood(before + line)
+            self.assembler.amending = False
+            if understood:
+                return
+        if len(line) in _WRAP_WIDTHS and _COUNTER.search(line):
+            self._before, self._before_understood = line, False
+        if not self.assembler.distributed and ("[rank" in line or "torch/distributed/" in line):
+            self.assembler.distributed = True
+        self._unread(line)
+
+    def _unread(self, line: str) -> None:
+        log = self._log
+        log.n_unread_lines += 1
+        if len(log.unread) < _KEPT_UNREAD:
+            log.unread.append((log.n_lines, line[:_UNREAD_CHARS]))
+
+    def _another_rank(self, line: str) -> bool:
+        """Whether a rank prints what the first one prints as well."""
+        found = _RANK.match(line)
+        if found is None:
+            return False
+        rank = int(found[1] or found[2])
+        if self._main_rank is None:
+            self._main_rank = rank
+        return rank != self._main_rank
+
+
+def _docker(line: str) -> str:
+    """The line inside a record of docker's json-file driver."""
+    try:
+        text = json.loads(line).get("log")
+    except (ValueError, RecursionError):
+        return line
+    return text.rstrip() if isinstance(text, str) and text.strip() else line

@@ -1,0 +1,95 @@
+r"""Loops of people's own: any line with a step or an epoch and a loss, in whatever order and punctuation.
+
+    Step 2000 | Train Loss: 1.0597 | Val Loss: 1.4687 | LR: 9.9e-04
+    Epoch [3/10], Step [100/937], Loss: 2.3456
+    Iteration 500 - training_loss=3.21 - validation loss = 3.30
+    Epoch 3:  45%|████▌     | 450/1000 [00:12<00:15, 35.2it/s, loss=2.31]
+
+Where an epoch's steps are counted from the beginning again, they are counted through. This reader comes last:
+what another one understands never arrives here.
+"""
+
+import re
+from typing import Final
+
+from nanogpt_cli.explain.assemble import Assembler
+from nanogpt_cli.explain.formats.fields import fields
+from nanogpt_cli.explain.formats.numbers import NUMBER, number
+from nanogpt_cli.explain.records import EvalPoint, IterPoint, Trainer
+
+_MARKER: Final = re.compile(
+    r"(?<![\w./-])(global[ _]step|iter(?:ation)?s?|steps?|updates?|batch(?:es)?|epochs?|it|ep)"
+    r"[\s:=#\[(|]{1,6}(\d{1,12})(?![\w.])(?:\]?\s?(?:/|of)\s?\[?(\d{1,12}))?",
+    re.IGNORECASE | re.ASCII,
+)
+_BAR: Final = re.compile(r"\| {0,9}(\d{1,12})/(\d{1,12}) \[", re.ASCII)
+# "val loss: 2.2", "val_loss=2.2", "val/loss 2.2", and "val 2.2" where a decimal follows.
+_AMOUNT: Final = (
+    rf"(?:[\s_/-](?:avg[ _])?loss(?:es)?\W{{1,4}}|[\s:=]{{1,3}}(?=\d{{1,9}}[.,]\d|nan|inf))({NUMBER})"
+)
+_VAL: Final = re.compile(
+    rf"(?<![\w/])(?:val(?:id(?:ation)?)?|eval(?:uation)?|test|dev){_AMOUNT}", re.IGNORECASE | re.ASCII
+)
+_TRAIN: Final = re.compile(rf"(?<![\w/])(?:train(?:ing)?|tr){_AMOUNT}", re.IGNORECASE | re.ASCII)
+_LOSS: Final = re.compile(
+    r"(?<![\w/.-])(?:(?:avg|average|mean|total|lm|smooth(?:ed)?)[ _])?loss(?:\s?\(\w{1,9}\))?"
+    rf"\W{{1,4}}({NUMBER})",
+    re.IGNORECASE | re.ASCII,
+)
+_HAS_LOSS: Final = re.compile("loss", re.IGNORECASE)
+
+
+class GenericReader:
+    """Hands lines of unknown loops to the assembler."""
+
+    trainer: Trainer = "unknown"
+
+    def __init__(self, assembler: Assembler) -> None:
+        self._assembler = assembler
+        self._epoch = -1
+        self._last = -1  # step as printed
+        self._offset = 0  # steps of the epochs before
+
+    def feed(self, line: str) -> bool:
+        """Take one line; False if it has no counter or no loss."""
+        if ("oss" not in line and "OSS" not in line) or line.startswith("wandb:"):
+            return False
+        if not _HAS_LOSS.search(line):
+            return False
+        val, train = _VAL.search(line), _TRAIN.search(line)
+        loss = train or _LOSS.search(line)
+        if val is None and loss is None:
+            return False
+        iter_num = self._counter(line)
+        if iter_num is None:
+            return False
+        if val is not None:
+            train_loss = number(loss[1]) if loss and loss.start(1) != val.start(1) else None
+            lr = fields(line).lr
+            self._assembler.add_eval("unknown", EvalPoint(iter_num, train_loss, number(val[1]), lr=lr))
+        elif loss is not None:
+            self._assembler.add_iter("unknown", IterPoint(iter_num, number(loss[1]), *fields(line)))
+        return True
+
+    def _counter(self, line: str) -> int | None:
+        """The step, counted through all epochs; the epoch where there is no step."""
+        epoch = step = total = None
+        for found in _MARKER.finditer(line):
+            if found[1].lower().startswith("ep"):
+                epoch = epoch if epoch is not None else int(found[2])
+            elif step is None:
+                step, total = int(found[2]), int(found[3]) if found[3] else None
+        if step is None and (bar := _BAR.search(line)):
+            step, total = int(bar[1]), int(bar[2])
+        if step is None:
+            return epoch
+        if epoch is None:
+            return step
+        if epoch != self._epoch:
+            if epoch < self._epoch or self._epoch < 0:
+                self._offset = 0
+            elif step <= self._last:  # it starts again in every epoch
+                self._offset += max(self._last, total or 0)
+            self._epoch = epoch
+        self._last = step
+        return self._offset + step

@@ -1,0 +1,83 @@
+"""Keeps a run's points few however many the log has, without losing what a diagnosis looks for.
+
+Up to `limit` points nothing is dropped. Beyond that the points are grouped into buckets of equal size, and of
+each bucket the first point, the lowest and the highest value (a non-finite one counts as the highest) and the
+longest time stay. So the first point, the best, the worst, the slowest and the first non-finite one of the
+whole run are always there, and the points lie evenly over it.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final, Generic, TypeVar
+
+Point = TypeVar("Point")
+LIMIT: Final = 100_000  # some 30 MB; a terminal or a page shows a few thousand
+_BUCKET: Final = 8  # of which four stay: each thinning halves the points
+_KEPT: Final = 4
+
+
+class Thinned(Generic[Point]):
+    """Appends to `points`, thinning them in place when they become too many."""
+
+    def __init__(
+        self,
+        points: list[Point],
+        value: Callable[[Point], float | None],
+        time: Callable[[Point], float | None],
+        limit: int = LIMIT,
+    ) -> None:
+        self.points = points
+        self._value, self._time, self._limit = value, time, limit
+        self._bucket_size = 1  # incoming points per bucket; 1: all of them stay
+        self._bucket: list[Point] = []
+        self._last: Point | None = None
+
+    def append(self, point: Point) -> None:
+        """Take the next point of the log."""
+        self._last = point
+        if self._bucket_size == 1:
+            self.points.append(point)
+        else:
+            self._bucket.append(point)
+            if len(self._bucket) < self._bucket_size:
+                return
+            self.points += self._keep(self._bucket)
+            self._bucket.clear()
+        if len(self.points) >= self._limit:
+            self._thin()
+
+    def flush(self) -> None:
+        """Bring the points of an unfinished bucket to `points`, and the log's last one in any case."""
+        self.points += self._keep(self._bucket)
+        self._bucket.clear()
+        if self._last is not None and not (self.points and self.points[-1] is self._last):
+            self.points.append(self._last)
+
+    def renew(self, point: Point) -> None:
+        """`points` was given a better version of its last point."""
+        self._last = point
+
+    def drop(self, dropped: Callable[[Point], bool]) -> None:
+        """Remove the points a resume rolled back."""
+        self.flush()
+        self.points[:] = [point for point in self.points if not dropped(point)]
+        self._last = None
+
+    def _thin(self) -> None:
+        buckets = range(0, len(self.points), _BUCKET)
+        self.points[:] = [p for start in buckets for p in self._keep(self.points[start : start + _BUCKET])]
+        self._bucket_size = _BUCKET if self._bucket_size == 1 else 2 * self._bucket_size
+
+    def _keep(self, bucket: Sequence[Point]) -> list[Point]:
+        if len(bucket) <= _KEPT:
+            return list(bucket)
+        values = [self._value(point) for point in bucket]
+        high = [math.inf if v is not None and not math.isfinite(v) else _known(v) for v in values]
+        low = [math.inf if v is None or not math.isfinite(v) else v for v in values]
+        times = [_known(self._time(point)) for point in bucket]
+        kept = {0, low.index(min(low)), high.index(max(high)), times.index(max(times))}
+        return [bucket[i] for i in sorted(kept)]
+
+
+def _known(value: float | None) -> float:
+    return -math.inf if value is None or math.isnan(value) else value

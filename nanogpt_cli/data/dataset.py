@@ -19,6 +19,7 @@ from nanogpt_cli.data.meta import META_JSON, DatasetMeta, read_meta
 from nanogpt_cli.data.nanogpt_folder import META_PKL, read_meta_pkl
 from nanogpt_cli.data.shards import read_shards, shard_paths
 from nanogpt_cli.data.token_files import TokenFile, Tokens, open_token_files
+from nanogpt_cli.data.tokenizer_paths import HF_FILE, read_tokenizer_at
 from nanogpt_cli.data.tokenizers import (
     TOKENIZER_FILE,
     TiktokenTokenizer,
@@ -87,7 +88,13 @@ def _open_ours(folder: Path, meta: DatasetMeta, reporter: Reporter) -> Dataset:
     if tokenizer_hash(tokenizer) != meta.tokenizer_sha256 or tokenizer.vocab_size != meta.vocab_size:
         raise NanoGPTError(f"the tokenizer in {folder} is not the one its tokens were made with", hint)
     dtype = dtype_for(meta.vocab_size)
-    ids = _Ids(dtype, meta.vocab_size, str(folder / META_JSON), hint, reporter)
+    vocabulary = _Vocabulary(
+        size=meta.vocab_size,
+        tokenizer=tokenizer,
+        source=folder / META_JSON,
+        said_by=str(folder / META_JSON),
+    )
+    ids = _Ids(dtype, vocabulary, hint, reporter)
     splits = {}
     for name in SPLITS:
         said = meta.splits[name]
@@ -95,17 +102,7 @@ def _open_ours(folder: Path, meta: DatasetMeta, reporter: Reporter) -> Dataset:
         count_tokens(path, dtype, expected=said.tokens, hint=hint)
         file = TokenFile(path=path, tokens=said.tokens)
         splits[name] = ids.verify([file], text_bytes=said.bytes, sha256=said.sha256)
-    return Dataset(
-        path=folder,
-        name=_name(folder),
-        vocab_size=meta.vocab_size,
-        dtype=dtype,
-        tokenizer=tokenizer,
-        tokenizer_name=tokenizer.name,
-        splits=splits,
-        vocab_source=folder / META_JSON,
-        fingerprint=_fingerprint(splits, tokenizer_hash(tokenizer)),
-    )
+    return _dataset(folder, splits, ids)
 
 
 def _open_nanogpt(folder: Path, reporter: Reporter) -> Dataset:
@@ -115,91 +112,73 @@ def _open_nanogpt(folder: Path, reporter: Reporter) -> Dataset:
             f"{folder} holds no train.bin and val.bin",
             f"nanogpt prepare input.txt --tokenizer char --name {_name(folder)}",
         )
-    meta_path = folder / META_PKL
-    meta = read_meta_pkl(meta_path) if meta_path.is_file() else None
-    source = str(meta_path) if meta else "GPT-2, assumed as there is no meta.pkl"
-    dtype = np.dtype("<u2")  # the only type nanoGPT knows
-    ids = _Ids(dtype, meta.vocab_size if meta else NANOGPT_DEFAULT_VOCAB, source, hint, reporter)
+    vocabulary = _vocabulary(folder, reporter) or _Vocabulary(
+        size=NANOGPT_DEFAULT_VOCAB,
+        tokenizer=TiktokenTokenizer("gpt2"),
+        source=None,
+        said_by="GPT-2, assumed as there is no meta.pkl",
+    )
+    dtype = dtype_for(vocabulary.size)  # nanoGPT itself writes uint16 alone
+    ids = _Ids(dtype, vocabulary, hint, reporter)
     splits = {}
     for name in SPLITS:
         path = folder / f"{name}.bin"
         tokens = count_tokens(path, dtype, expected=None, hint=hint)
         splits[name] = ids.verify([TokenFile(path=path, tokens=tokens)])
-    return _foreign(
-        folder,
-        splits,
-        dtype,
-        tokenizer=meta.tokenizer if meta else TiktokenTokenizer("gpt2"),
-        vocab_size=meta.vocab_size if meta else None,
-        vocab_source=meta_path if meta else None,
-    )
+    return _dataset(folder, splits, ids)
 
 
 def _open_shards(folder: Path, reporter: Reporter) -> Dataset:
     shards = read_shards(folder)
-    label = shards.format.label
-    tokenizer: Tokenizer | None = None
-    vocab_size, vocab_source, source = shards.format.vocab_size, None, label
-    if (folder / TOKENIZER_FILE).is_file():
-        tokenizer = load_tokenizer(folder)
-        vocab_size, vocab_source = tokenizer.vocab_size, folder / TOKENIZER_FILE
-        source = str(vocab_source)
-    elif shards.format.tokenizer:
-        tokenizer = TiktokenTokenizer(shards.format.tokenizer)
-    hint = f"if another tokenizer made them: cp ITS/{TOKENIZER_FILE} {folder}/ (any prepared dataset has one)"
-    ids = _Ids(shards.format.dtype, vocab_size, source, hint, reporter)
+    form = shards.format
+    vocabulary = _vocabulary(folder, reporter) or _Vocabulary(
+        size=form.vocab_size,
+        tokenizer=TiktokenTokenizer(form.tokenizer) if form.tokenizer else None,
+        source=None,
+        said_by=form.label,
+    )
     n_files = sum(map(len, shards.splits.values()))
-    reporter.emit(
-        Notice(
-            message=f"{folder}: {n_files} token files of llm.c, "
-            + (f"their ids are those of {source}" if vocab_source else f"their ids are taken for {label}'s")
-        )
-    )
-    return _foreign(
-        folder,
-        {name: ids.verify(files) for name, files in shards.splits.items()},
-        shards.format.dtype,
-        tokenizer=tokenizer,
-        vocab_size=None if shards.format.tokenizer and not vocab_source else vocab_size,
-        vocab_source=vocab_source,
-    )
-
-
-def _foreign(
-    folder: Path,
-    splits: Mapping[str, Split],
-    dtype: np.dtype,
-    *,
-    tokenizer: Tokenizer | None,
-    vocab_size: int | None,
-    vocab_source: Path | None,
-) -> Dataset:
-    """A dataset that others made: all that its folder tells."""
-    identity = tokenizer_hash(tokenizer) if tokenizer else f"vocabulary of {vocab_size}"
-    return Dataset(
-        path=folder,
-        name=_name(folder),
-        vocab_size=vocab_size,
-        dtype=dtype,
-        tokenizer=tokenizer,
-        tokenizer_name=tokenizer.name if tokenizer else "unknown",
-        splits=splits,
-        vocab_source=vocab_source,
-        fingerprint=_fingerprint(splits, identity),
-    )
+    whose = f"of {vocabulary.source}" if vocabulary.source else f"taken for {form.label}'s"
+    reporter.emit(Notice(message=f"{folder}: {n_files} token files of llm.c, whose ids are {whose}"))
+    hint = f"if another tokenizer made them: cp ITS/{TOKENIZER_FILE} {folder}/ (any prepared dataset has one)"
+    ids = _Ids(form.dtype, vocabulary, hint, reporter)
+    return _dataset(folder, {name: ids.verify(files) for name, files in shards.splits.items()}, ids)
 
 
 def _name(folder: Path) -> str:
     return folder.name or folder.resolve().name
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Vocabulary:
+    """How many ids there are, and what they mean; no `source` file where that is assumed."""
+
+    size: int
+    tokenizer: Tokenizer | None
+    source: Path | None
+    said_by: str
+
+
+def _vocabulary(folder: Path, reporter: Reporter) -> _Vocabulary | None:
+    """What lies beside the tokens: a tokenizer of ours, nanoGPT's meta.pkl, or a tokenizer.json."""
+    path = next((folder / n for n in (TOKENIZER_FILE, META_PKL, HF_FILE) if (folder / n).is_file()), None)
+    if path is None:
+        return None
+    if path.name == META_PKL:
+        meta = read_meta_pkl(path)
+        size, tokenizer = meta.vocab_size, meta.tokenizer
+    else:
+        tokenizer = read_tokenizer_at(path, reporter)
+        size = tokenizer.vocab_size
+    return _Vocabulary(size=size, tokenizer=tokenizer, source=path, said_by=str(path))
+
+
 @dataclass(frozen=True)
 class _Ids:
-    """What every id of a dataset must be: of a type, and of a vocabulary that `source` names."""
+    """What every id of a dataset must be: of a type, and of a vocabulary."""
 
     dtype: np.dtype
-    vocab_size: int
-    source: str
+    vocabulary: _Vocabulary
     hint: str
     reporter: Reporter
 
@@ -214,10 +193,10 @@ class _Ids:
                 raise NanoGPTError(
                     f"{file.path} has changed since it was prepared (its checksum differs)", self.hint
                 )
-            if found.max_id >= self.vocab_size:
+            if found.max_id >= self.vocabulary.size:
                 raise NanoGPTError(
                     f"{file.path} holds token id {found.max_id:,}, outside the vocabulary of "
-                    f"{self.vocab_size:,} ({self.source})",
+                    f"{self.vocabulary.size:,} ({self.vocabulary.said_by})",
                     self.hint,
                 )
             checksums.append(found.sha256)
@@ -227,6 +206,23 @@ class _Ids:
             bytes=text_bytes,
             sha256=checksums[0] if len(checksums) == 1 else _digest(checksums),
         )
+
+
+def _dataset(folder: Path, splits: Mapping[str, Split], ids: _Ids) -> Dataset:
+    tokenizer, source, size = ids.vocabulary.tokenizer, ids.vocabulary.source, ids.vocabulary.size
+    assumed = source is None and tokenizer is not None  # GPT-2's, whose padded size is the model's choice
+    identity = tokenizer_hash(tokenizer) if tokenizer else f"vocabulary of {size}"
+    return Dataset(
+        path=folder,
+        name=_name(folder),
+        vocab_size=None if assumed else size,
+        dtype=ids.dtype,
+        tokenizer=tokenizer,
+        tokenizer_name=tokenizer.name if tokenizer else "unknown",
+        splits=splits,
+        vocab_source=source,
+        fingerprint=_fingerprint(splits, identity),
+    )
 
 
 def _fingerprint(splits: Mapping[str, Split], tokenizer_identity: str) -> str:

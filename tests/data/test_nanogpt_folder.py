@@ -13,10 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nanogpt_cli.data.char_tokenizer import CharTokenizer
 from nanogpt_cli.data.dataset import open_dataset
+from nanogpt_cli.data.nanogpt_folder import meta_pkl
 from nanogpt_cli.data.prepare import prepare
+from nanogpt_cli.data.recipes import TokenizerOptions, choose_recipe
 from nanogpt_cli.data.tiktoken_tokenizer import TiktokenTokenizer
+from nanogpt_cli.data.tokenizers import Tokenizer, save_tokenizer
 from nanogpt_cli.errors import NanoGPTError
+from nanogpt_cli.events import NullReporter
 
 
 def nanogpt_prepares(text: str, folder: Path) -> None:
@@ -112,6 +117,53 @@ def test_a_gpt2_dataset_in_nanogpt(gpt2: TiktokenTokenizer, language_text: str) 
     assert theirs.meta is None  # so that its sample.py takes GPT-2's tokens
     ids = [*theirs.splits["train"], *theirs.splits["val"]]
     assert gpt2.decode_bytes(ids).decode() == language_text
+
+
+@pytest.fixture
+def bpe(language_text: str) -> Tokenizer:
+    """A vocabulary trained on the text, of single bytes and pieces of characters, too."""
+    recipe = choose_recipe("bpe", TokenizerOptions(vocab_size=400))
+    return recipe.build(alphabet="", sample=[language_text], reporter=NullReporter())
+
+
+def bpe_folder(text: str, bpe: Tokenizer) -> Path:
+    """data/pieces: the tokens and what nanoGPT reads, without our meta.json."""
+    folder = Path("data/pieces")
+    folder.mkdir(parents=True)
+    for name in ("train", "val"):
+        bpe.encode(text).tofile(folder / f"{name}.bin")
+    raw = meta_pkl(bpe)
+    assert raw is not None
+    (folder / "meta.pkl").write_bytes(raw)
+    return folder
+
+
+def test_a_bpe_dataset_in_nanogpt(bpe: Tokenizer, language_text: str) -> None:
+    """Without meta.pkl it would train 50,304 rows, and sample.py would decode GPT-2's tokens."""
+    text = language_text if language_text.isascii() else "Plain text.\n"
+    theirs = NanoGPT(bpe_folder(text, bpe))
+    assert theirs.vocab_size == bpe.vocab_size <= 400
+    assert theirs.text() == 2 * text
+    prompt = bytes(range(128)).decode()
+    assert theirs.decode(theirs.encode(prompt)) == prompt
+    assert "\ufffd" not in theirs.meta["stoi"]  # type: ignore[index]
+
+
+def test_vocabularies_nanogpt_needs_no_file_for_or_cannot_hold(gpt2: TiktokenTokenizer) -> None:
+    assert meta_pkl(gpt2) is None
+    assert meta_pkl(CharTokenizer("".join(map(chr, range(0x10000, 0x20001))))) is None
+    assert meta_pkl(CharTokenizer("".join(map(chr, range(0x10000, 0x20000))))) is not None
+
+
+def test_a_tokenizer_beside_the_tokens_is_theirs(bpe: Tokenizer, language_text: str) -> None:
+    folder = bpe_folder(language_text, bpe)
+    before = open_dataset("pieces")
+    assert (before.vocab_size, before.tokenizer) == (bpe.vocab_size, None)  # meta.pkl tells no more
+    save_tokenizer(bpe, folder)
+    dataset = open_dataset("pieces")
+    assert dataset.tokenizer is not None
+    assert dataset.tokenizer.decode_bytes(dataset.tokens("train")[:]) == language_text.encode()
+    assert dataset.vocab_source == folder / "nanogpt_tokenizer.json"
 
 
 # --- What its scripts write opens here

@@ -69,7 +69,7 @@ def test_shards_in_the_order_of_their_numbers(folder: Path, recorder: Recorder) 
     assert dataset.splits["train"].tokens == len(train) == len(expected)
     assert (dataset.vocab_size, dataset.vocab_source, dataset.tokenizer_name) == (None, None, "gpt2")
     assert [event.message for event in recorder.events if isinstance(event, Notice)] == [
-        "data/fineweb10B: 4 token files of llm.c, their ids are taken for GPT-2's"
+        "data/fineweb10B: 4 token files of llm.c, whose ids are taken for GPT-2's"
     ]
 
 

@@ -61,6 +61,12 @@ class Finding:
 _PARAMS_ROUNDING = 5_000  # "0.80M" is rounded to 0.01 million
 # A token of English text holds some 4.5 bytes, so one nat per token is about 1 / (ln 2 * 4.5) bits per byte.
 _BITS_PER_BYTE_OF_A_NAT = 0.32
+# A process warms up in its first few iterations, for as long as each takes well over the usual time.
+_WARM_UP_POINTS = 4
+_WARM_UP_ITERS = 10
+_WARM_UP_RATIO = 2.0
+# The training splits nanoGPT's data/*/prepare.py make, as their readme files give them.
+_TRAIN_TOKENS = {"shakespeare_char": 1_003_854, "shakespeare": 301_966, "openwebtext": 9_035_582_198}
 _NEARBY_POINTS = 20  # training losses whose median stands for the loss at an evaluation
 
 
@@ -139,6 +145,11 @@ class Case:
         later = self.vals[len(self.vals) // 3 :]
         return noise_of([e.val_loss for e in later]) or 0.0
 
+    @cached_property
+    def batch_noise(self) -> float:
+        """Standard deviation of one logged training loss, from the last third of them; 0 if unknown."""
+        return noise_of([p.loss for p in self.iters[-max(20, len(self.iters) // 3) :]]) or 0.0
+
     def nats(self, amount: float) -> float:
         """A threshold of `amount` nats per token in the unit of this run's validation loss."""
         return amount if self.run.val_unit == "nats" else _BITS_PER_BYTE_OF_A_NAT * amount
@@ -179,6 +190,8 @@ class Case:
             return False
         if self.run.ending is not None:
             return self.run.ending.reason in {"finished", "eval_only"}
+        if self.run.trainer == "litgpt" and self.run.wall_seconds is not None:
+            return True  # it prints its time once, when it is done
         return self.target is not None and last > self.target - max(1, self.setting("log_interval") or 1, 1)
 
     @cached_property
@@ -198,9 +211,9 @@ class Case:
         """Passes over the training split, if the log tells its size or counts them."""
         if self.run.epochs_seen is not None:
             return self.run.epochs_seen
-        if self.tokens_seen is None or not self.run.train_tokens:
-            return None
-        return self.tokens_seen / self.run.train_tokens
+        known = _TRAIN_TOKENS.get(str(self.run.config.get("dataset", "")))
+        train_tokens = self.run.train_tokens or (known if self.run.nanogpt_habits else None)
+        return self.tokens_seen / train_tokens if self.tokens_seen and train_tokens else None
 
     @cached_property
     def rate(self) -> LearningRate:
@@ -220,9 +233,29 @@ class Case:
         return [LossPoint(e.iter_num, e.val_loss) for e in self.vals]
 
     @cached_property
+    def start_iters(self) -> frozenset[int]:
+        """The iterations in which processes were warming up: the first timed one and slow ones that follow.
+
+        Compilation may strike twice: some compile the first step and the first with another shape apart.
+        """
+        timed = [(p.iter_num, p.time_ms) for p in self.run.iters if p.time_ms and math.isfinite(p.time_ms)]
+        if not timed:
+            return frozenset(self.run.process_starts)
+        usual = statistics.median(ms for _, ms in timed)
+        begins = set(self.run.process_starts) | ({timed[0][0]} if timed[0][0] <= 1 else set())
+        found = set(begins)
+        for begin in begins:
+            at = bisect.bisect_left(timed, (begin, 0.0))
+            for iter_num, ms in timed[at : at + _WARM_UP_POINTS]:
+                if iter_num > begin + _WARM_UP_ITERS or ms < _WARM_UP_RATIO * usual:
+                    break
+                found.add(iter_num)
+        return frozenset(found)
+
+    @cached_property
     def ordinary_points_ms(self) -> list[tuple[int, float]]:
         """(iteration, time) without those to which an evaluation or a process's start adds."""
-        starts = set(self.run.process_starts)
+        starts = self.start_iters
         return [
             (p.iter_num, p.time_ms)
             for p in self.run.iters

@@ -5,13 +5,13 @@ hold pieces of a log pass `visible`, so that no log can steer a terminal.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from nanogpt_cli.errors import UsageError
-from nanogpt_cli.explain.case import Case, Number, Severity
+from nanogpt_cli.explain.case import Case, Finding, Number, Severity
 from nanogpt_cli.explain.catalogue import DEFAULT_LANGUAGE, Catalogue, load_catalogue
 from nanogpt_cli.explain.diagnose import diagnose
 from nanogpt_cli.explain.document import explanation_document
@@ -89,13 +89,14 @@ def explain(
     lines: tuple[int, int] | None = None,
     every: int = 1,
     language: str = DEFAULT_LANGUAGE,
+    keep: Callable[[Finding], bool] | None = None,
 ) -> Explanation:
-    """Explain a log that was read already."""
+    """Explain a log that was read already; where `keep` is given, only with the findings it accepts."""
     catalogue = load_catalogue(language)
     run = log.runs[-1]
     case = Case(log=log, run=run)
-    findings = diagnose(log, run)
-    ours = not run.nanogpt_habits
+    findings = tuple(finding for finding in diagnose(log, run) if keep is None or keep(finding))
+    ours = case.ours
     return Explanation(
         source=log.source,
         log=log,

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from nanogpt_cli.explain.case import Case, Finding, Number
 from nanogpt_cli.explain.catalogue import Catalogue
 
-_MAX_VERDICTS = 2  # the most important two; more is a list, and the findings are one
+_MAX_VERDICTS = 3  # the most important; more is a list, and the findings are one
+_NAMES = {
+    "nanogpt": "nanoGPT",
+    "ours": "nanogpt",
+    "hf-trainer": "Hugging Face Trainer",
+    "mingpt": "minGPT",
+    "unknown": "nanoGPT",
+}
 
 
 def summarize(case: Case, findings: Sequence[Finding], catalogue: Catalogue) -> str:
@@ -17,9 +24,7 @@ def summarize(case: Case, findings: Sequence[Finding], catalogue: Catalogue) -> 
     say = _Sayer(case, catalogue)
     sentences = [say.kind(), say.extent(), *say.speed(), *say.progress()]
     verdicts = [
-        text
-        for finding in findings
-        if (text := catalogue.finding(finding, "verdict", ours=not case.run.nanogpt_habits))
+        text for finding in findings if (text := catalogue.finding(finding, "verdict", ours=case.ours))
     ]
     return " ".join([*sentences, *verdicts[:_MAX_VERDICTS]])
 
@@ -35,8 +40,8 @@ class _Sayer:
         """What was trained."""
         if self.case.log.format == "unknown":
             return self._say("kind_unseen")
-        trainer = self._say("trainer_nanogpt" if self.run.nanogpt_habits else "trainer_ours")
-        numbers: dict[str, Number] = {"trainer": trainer}
+        trainer = "ours" if self.case.ours else self.run.trainer
+        numbers: dict[str, Number] = {"trainer": _NAMES.get(trainer, trainer)}
         key = "kind"
         if self.run.n_params:
             key += "_params"
@@ -82,16 +87,18 @@ class _Sayer:
 
     def progress(self) -> list[str]:
         """How the loss went."""
-        evals = self.case.evals
-        if len(evals) >= 2:
-            best = min(evals, key=lambda e: e.val_loss)
+        vals, evals = self.case.vals, self.case.evals
+        if len(vals) >= 2:
+            best = min(vals, key=lambda e: e.val_loss)
             losses: dict[str, Number] = {
-                "first_val": evals[0].val_loss,
-                "last_val": evals[-1].val_loss,
+                "first_val": vals[0].val_loss,
+                "last_val": vals[-1].val_loss,
                 "best_val": best.val_loss,
                 "best_iter": best.iter_num,
             }
-            return [self._say("val", **losses), *self._sampled(evals[-1].val_loss)]
+            if self.run.val_unit == "bpb":
+                return [self._say("val_bpb", **losses)]
+            return [self._say("val", **losses), *self._sampled(vals[-1].val_loss)]
         if evals:
             only = evals[0]
             text = self._say(

@@ -72,6 +72,13 @@ def modded(vals: Sequence[float]) -> Log:
     return run_log(Run(trainer="modded-nanogpt", nanogpt_habits=False, evals=evals))
 
 
+def planned() -> Log:
+    """A run of another trainer that got to its last iteration."""
+    evals = [EvalPoint(100 * i, None, val) for i, val in enumerate([10.8, 4.0, 3.6, 3.4, 3.3])]
+    run = Run(trainer="modded-nanogpt", nanogpt_habits=False, config={"max_iters": 400}, evals=evals)
+    return run_log(run)
+
+
 def nanochat(vals: Sequence[float], trains: Sequence[float], norms: Sequence[float] = ()) -> Log:
     """A log in bits per byte, with running averages of the training loss."""
     run = Run(trainer="nanochat", nanogpt_habits=False, val_unit="bpb", smoothed=True)
@@ -136,6 +143,7 @@ FIRES: dict[str, str | Log] = {
     "tail_unevaluated": eval_lines(GOOD_EVALS) + iter_line(1130, 1.6) + "\n",
     "checkpoint_missing": HEADER + eval_lines(GOOD_EVALS),
     "checkpoint_overwritten_worse": saved_after_each(FORGETTING),
+    "data_repeated": settings(dataset="shakespeare_char") + HEADER + iter_lines([10.9, 8.0, 6.0]),
     "resumed": "Resuming training from out\n" + iter_lines([3.0, 2.9], start=1000),
     "multiple_runs": HEADER + iter_lines([4.0, 3.0]) + HEADER + iter_lines([4.1, 3.1]),
     "duplicated_lines": run_log(Run(iters=[IterPoint(0, 4.0), IterPoint(10, 3.0)]), duplicated=40),
@@ -199,6 +207,7 @@ NEAR_MISSES: dict[str, str | Log] = {
     # only the better ones were saved
     "checkpoint_overwritten_worse": saved_after_each(FORGETTING[:4])
     + eval_lines(FORGETTING).split("\n", 4)[4],
+    "data_repeated": settings(dataset="openwebtext") + HEADER + iter_lines([10.9, 8.0, 6.0]),
     "resumed": iter_lines([3.0, 2.9], start=1000),  # an excerpt
     "multiple_runs": HEADER + iter_lines([4.0, 3.0]),
     "duplicated_lines": run_log(Run(iters=[IterPoint(0, 4.0), IterPoint(10, 3.0)]), duplicated=1),
@@ -265,6 +274,10 @@ MORE: dict[str, str | Log] = {
     "still_improving.train_only": iter_lines(falling(4.2, 1.0, 40)[:25]),
     "still_improving.schedule_ended": SCHEDULE + eval_lines(
         [*GOOD_EVALS, (1.3, 1.58), (1.25, 1.56), (1.2, 1.53), (1.15, 1.51)]),
+    "still_improving.planned_end": planned(),
+    "still_improving.decaying": modded([10.8, 4.0, 3.7, 3.6, 3.55, 3.52, 3.5, 3.44, 3.38, 3.3]),
+    "data_repeated.numbered": epochs(falling(3.3, 1.3, 50), seen=3.0),
+    "data_repeated.often": epochs(falling(3.3, 1.3, 50), seen=50.0),
     "plateau.rate_high": settings(learning_rate=1e-3, decay_lr=False) + eval_lines(FLAT),
     "undertrained.train_only": iter_lines(falling(10.9, 4.0, 100)[:40]),
     "undertrained.starved": HEADER + eval_lines([(x, x) for x in (10.9, 5.0, 4.5, 4.4, 4.0)], 20),
@@ -286,6 +299,7 @@ MORE: dict[str, str | Log] = {
     "interrupted.ours": metrics(falling(4.2, 1.9, 15), end="SIGINT"),
     "finished.ours": metrics(falling(4.2, 1.9, 15), end="finished"),
     "finished.said": run_log(Run(iters=[IterPoint(1, 4.0)], ending=Ending(reason="finished"))),
+    "finished.planned": planned(),
     "finished.probably": eval_lines(GOOD_EVALS) + iter_line(1000, 1.6) + "\n",
     "truncated.between_evals": eval_lines([(4, 4), (3, 3), (2, 2)]) + iter_line(510, 2.0) + "\n",
     "loss_spike": iter_lines(falling(10.9, 3.6, 60) + [6.5] * 8),

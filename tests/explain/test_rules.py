@@ -38,7 +38,7 @@ def test_a_healthy_run_gets_no_warning() -> None:
 
 def test_our_healthy_run_gets_only_good_news() -> None:
     text = metrics([*falling(4.2, 1.9, 21)], end="finished")
-    assert codes(text) == ("healthy", "undertrained", "still_improving", "finished")
+    assert codes(text) == ("healthy", "finished", "undertrained", "still_improving")
 
 
 def test_the_pair_of_nanogpt() -> None:

@@ -22,6 +22,10 @@ _TAIL_MIN_ITERS: Final = 10
 _WORSE_RATIO: Final = 0.01
 _WORSE_DEVIATIONS: Final = 2.0
 _CHECKPOINT_MIN_EVALS: Final = 2
+# Up to about four passes over the same text teach nearly as much as new text; far more teach it by heart
+# (Muennighoff et al. 2023, "Scaling Data-Constrained Language Models").
+_REPEATED_EPOCHS: Final = 2.0
+_OFTEN_EPOCHS: Final = 10.0
 # A line twice is an accident, three are a habit.
 _DUPLICATES: Final = 3
 
@@ -67,6 +71,20 @@ def _clearly_falls(case: Case) -> bool:
     last = case.vals[-1].val_loss if len(case.vals) > 1 else case.recent_loss()
     first = case.vals[0].val_loss if len(case.vals) > 1 else case.curve[0].loss if case.curve else None
     return first is not None and last is not None and last < _FALLEN * first
+
+
+def data_repeated(case: Case) -> Finding | None:
+    """The same text was read several times over, which is the usual ground of overfitting."""
+    epochs = case.epochs
+    if epochs is None or epochs < _REPEATED_EPOCHS:
+        return None
+    return Finding(
+        code="data_repeated",
+        severity="info",
+        confidence=0.9,
+        numbers={"epochs": epochs},
+        variant="often" if epochs >= _OFTEN_EPOCHS else "numbered" if case.run.epochs_seen else "",
+    )
 
 
 def tail_unevaluated(case: Case) -> Finding | None:

@@ -195,12 +195,14 @@ def finished(case: Case) -> Finding | None:
             variant="ours" if case.ours else "said",
         )
     if case.reached_end:
+        variant = "" if case.run.nanogpt_habits or case.ours else "planned"
         return Finding(
             code="finished",
             severity="info",
             iters=(last,),
             confidence=0.95,
             numbers={"last_iter": last, "max_iters": case.target or 0},
+            variant=variant if case.target is not None else "said",
         )
     if case.target is not None or not _ends_with_eval(case):
         return None

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Final
 
-from nanogpt_cli.explain.case import Case, Finding, Number
+from nanogpt_cli.explain.case import Case, Finding, Number, ValPoint
 
 # Over the last third of a run: less than 0.5 % is within the scatter of the estimates, more is learning.
 _IMPROVING_RATIO: Final = 0.005
@@ -16,6 +16,9 @@ _NOISE_FACTOR: Final = 2.0
 # Without evaluations the batches themselves must show it, so the step asked for is larger.
 _IMPROVING_TRAIN_RATIO: Final = 0.02
 _TREND_MIN_ITERS: Final = 20
+# A loss's fall slows down all the time; where it gains a quarter more than before, the rate is coming down.
+_DECAY_RATIO: Final = 1.25
+_DECAY_MIN_EVALS: Final = 3
 # Beyond this above the best it is no longer flat: other rules speak of a rise.
 _RISE_RATIO: Final = 0.03
 # At more than this share of its peak the learning rate itself keeps the loss up; a decay still lowers it.
@@ -74,7 +77,11 @@ def _val_improving(case: Case) -> Finding | None:
     if last.val_loss - best.val_loss > 2 * _IMPROVING_RATIO * best.val_loss:
         return None
     share = case.rate.end_share(last.iter_num)
-    schedule_ended = case.reached_end and share is not None and share < _RATE_STILL_HIGH
+    variant = ""
+    if case.reached_end and (share is None or share < _RATE_STILL_HIGH):
+        variant = "schedule_ended" if share is not None else "planned_end"
+    elif share is None and _falls_faster_at_the_end(vals):
+        variant = "decaying"
     return Finding(
         code="still_improving",
         severity="info",
@@ -87,8 +94,17 @@ def _val_improving(case: Case) -> Finding | None:
             "val_loss": last.val_loss,
             "last_iter": last.iter_num,
         },
-        variant="schedule_ended" if schedule_ended else "",
+        variant=variant,
     )
+
+
+def _falls_faster_at_the_end(vals: Sequence[ValPoint]) -> bool:
+    """Whether the last third fell more than the third before: what only a decay of the rate brings."""
+    third = len(vals) // 3
+    if third < _DECAY_MIN_EVALS:
+        return False
+    before = vals[-2 * third].val_loss - vals[-third].val_loss
+    return vals[-third].val_loss - vals[-1].val_loss > _DECAY_RATIO * before > 0
 
 
 def plateau(case: Case) -> Finding | None:

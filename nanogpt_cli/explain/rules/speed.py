@@ -41,7 +41,7 @@ def eval_time_spike(case: Case) -> Finding | None:
     median = case.median_ms
     if not case.run.nanogpt_habits or not median:
         return None
-    starts = set(case.run.process_starts)
+    starts = case.start_iters
     slow = [
         (before, p)
         for before, p in zip(case.run.iters, case.run.iters[1:], strict=False)
@@ -103,7 +103,7 @@ def slow_first_iterations(case: Case) -> Finding | None:
     median = case.median_ms
     if not median or len(case.ordinary_times_ms) < 3:
         return None
-    starts = set(case.run.process_starts)
+    starts = case.start_iters
     slow = [p for p in case.run.iters if p.iter_num in starts and _finite(p.time_ms) >= _FIRST_RATIO * median]
     if not slow:
         return None

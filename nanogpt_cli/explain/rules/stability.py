@@ -209,7 +209,11 @@ def loss_spike(case: Case) -> Finding | None:
     if not peaks:
         return None
     (before, worst) = max(peaks, key=lambda pair: pair[1].loss - pair[0])
-    recovered = (case.recent_loss() or 0.0) < before + _SPIKE_NATS / 2
+    # Back to where it was before the first of them, not merely down from the last.
+    level = min(usual for usual, _ in peaks)
+    recovered = (case.recent_loss() or 0.0) < level + max(
+        _RISE_NATS, _RISE_RATIO * level, 2 * case.batch_noise
+    )
     return Finding(
         code="loss_spike",
         severity="warning",

@@ -3,9 +3,11 @@
 The first look at a file reads it whole (SHA-256 and largest id) and keeps the result in `.verified.json`
 beside it, together with the file's size, mtime and ctime in nanoseconds. Later looks read it again only if
 one of these changed. Whatever writes to a file renews its ctime, and no program can set that back, so a
-change that restores the mtime is noticed as well; a copied dataset is read once more.
+change that restores the mtime is noticed as well; a copied dataset is read once more. Where the folder cannot
+be written to, a cluster's shared data for example, the result is kept in the user's cache folder.
 """
 
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -25,18 +27,26 @@ _SETTLED_NS: Final = 2_000_000_000
 
 def scan_once(path: Path, dtype: np.dtype, reporter: Reporter, *, header_bytes: int = 0) -> Scan:
     """`scan(path, dtype)`, from the stamp where the file has not been touched since."""
-    stamps = _read(path.parent)
     stamp = _identity(path)
-    layout = [dtype.itemsize, header_bytes]
-    known = stamps.get(path.name)
-    if known and known[:5] == [*stamp, *layout]:
-        return Scan(sha256=str(known[5]), max_id=int(known[6]))
+    look = [*stamp, dtype.itemsize, header_bytes]
+    places = (path.parent / STAMP_FILE, _cached(path.parent))
+    for place in places:
+        match _read(place).get(path.name, []):
+            case [*known, str() as sha256, int() as max_id] if known == look:
+                return Scan(sha256=sha256, max_id=max_id)
     result = scan(path, dtype, reporter, header_bytes=header_bytes)
     _, mtime_ns, ctime_ns = stamp
     if _identity(path) == stamp and time.time_ns() - max(mtime_ns, ctime_ns) > _SETTLED_NS:
-        stamps[path.name] = [*stamp, *layout, result.sha256, result.max_id]
-        _write(path.parent, stamps)
+        for place in places:
+            if _write(place, {**_read(place), path.name: [*look, result.sha256, result.max_id]}):
+                break
     return result
+
+
+def _cached(folder: Path) -> Path:
+    """Where the stamps of a folder lie that cannot be written to."""
+    name = hashlib.sha256(str(folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return files.cache_dir() / "verified" / f"{name}.json"
 
 
 def _identity(path: Path) -> tuple[int, int, int]:
@@ -44,16 +54,19 @@ def _identity(path: Path) -> tuple[int, int, int]:
     return info.st_size, info.st_mtime_ns, info.st_ctime_ns
 
 
-def _read(folder: Path) -> dict[str, list[int | str]]:
+def _read(place: Path) -> dict[str, list[int | str]]:
     try:
-        document = json.loads((folder / STAMP_FILE).read_text(encoding="utf-8"))
-        return {str(name): list(entry) for name, entry in document.items() if len(entry) == 7}
+        document = json.loads(place.read_text(encoding="utf-8"))
+        return {str(name): list(entry) for name, entry in document.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}  # a stamp only saves time
 
 
-def _write(folder: Path, stamps: dict[str, list[int | str]]) -> None:
+def _write(place: Path, stamps: dict[str, list[int | str]]) -> bool:
+    """Whether the stamps could be kept there; where nowhere, the dataset is verified at every start."""
     try:
-        files.write_json(folder / STAMP_FILE, stamps)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        files.write_json(place, stamps)
     except OSError:
-        return  # a read-only dataset is verified at every start
+        return False
+    return True

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nanogpt_cli import files
 from nanogpt_cli.data import verify
 from nanogpt_cli.data.dataset import INTERRUPTED_MARKER, newest_dataset, open_dataset
 from nanogpt_cli.data.prepare import prepare
@@ -119,6 +120,32 @@ def test_an_unchanged_file_is_read_once(folder: Path, monkeypatch: pytest.Monkey
 def test_a_damaged_stamp_only_costs_time(folder: Path, stamp: str) -> None:
     (folder / verify.STAMP_FILE).write_bytes(stamp.encode("utf-8", "surrogatepass"))
     assert open_dataset("input").name == "input"
+
+
+def test_a_shared_read_only_dataset_is_read_once_by_each_user(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time_ns() + SETTLED_SECONDS * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: now)
+    real_write, real_scan = files.write_json, verify.scan
+    reads: list[str] = []
+
+    def refuse_there(path: Path, document: object) -> None:
+        if path.parent == folder:
+            raise PermissionError(30, "Read-only file system")
+        real_write(path, document)
+
+    monkeypatch.setattr(files, "write_json", refuse_there)
+    monkeypatch.setattr(
+        verify, "scan", lambda path, *a, **b: (reads.append(path.name), real_scan(path, *a, **b))[1]
+    )
+    open_dataset("input")
+    open_dataset("data/../data/input")
+    assert reads == ["train.bin", "val.bin"]
+    assert not (folder / verify.STAMP_FILE).exists()
+    with (folder / "val.bin").open("r+b") as file:
+        file.write(b"\0\0")
+    assert "has changed since it was prepared" in refusal("input").message
 
 
 def test_read_only_dataset(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,87 +1,114 @@
-"""One UTF-8 text file: whatever is not text is refused with the place where it shows."""
+"""One text: a file of any name, or standard input, also compressed."""
 
-import codecs
+import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
-from nanogpt_cli.data.sources.base import PIECE_BYTES
+from nanogpt_cli.data.sources.base import SourceOptions
+from nanogpt_cli.data.sources.byte_stream import COMPRESSED_SUFFIXES, Meter, open_file, open_pipe
+from nanogpt_cli.data.sources.decoding import decoded
 from nanogpt_cli.data.sources.names import readable, safe_name
 from nanogpt_cli.errors import NanoGPTError
+from nanogpt_cli.events import Notice, NullReporter, Reporter
 
-# First bytes of files people take for text, and the command that gets the text out of them.
-_MAGIC: Final = (
-    (b"\x1f\x8b", "gzip-compressed", "gunzip --keep {path}"),
-    (b"\x28\xb5\x2f\xfd", "zstd-compressed", "zstd -d {path}"),
-    (b"\xfd7zXZ", "xz-compressed", "xz --decompress --keep {path}"),
-    (b"PK\x03\x04", "a zip archive or an office document", "unzip {path}, or save it as plain text"),
-    (b"%PDF", "a PDF", "pdftotext {path} {stem}.txt"),
-    (b"\xff\xfe", "UTF-16 text", "iconv -f UTF-16 -t UTF-8 {path} > {stem}-utf8.txt"),
-    (b"\xfe\xff", "UTF-16 text", "iconv -f UTF-16 -t UTF-8 {path} > {stem}-utf8.txt"),
-)
+STDIN = "-"
 
 
 class TextFile:
-    """One UTF-8 text file: one document."""
+    """One text file: one document."""
 
     kind = "file"
     collection = False
     repeatable = True
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, options: SourceOptions | None = None, reporter: Reporter | None = None
+    ) -> None:
         self.path = path
         self.label = readable(str(path))
-        self.dataset_name = safe_name(path.stem)
+        self.dataset_name = name_after(path)
         self.size_bytes: int | None = path.stat().st_size
-        self.done_bytes = 0
+        self._options = options or SourceOptions()
+        self._reporter = reporter or NullReporter()
+        self._meter = Meter()
+
+    @property
+    def done_bytes(self) -> int:
+        """Bytes of the file read so far."""
+        return self._meter.done
 
     def documents(self) -> Iterator[Iterator[str]]:
-        """The file's text; raises NanoGPTError where it is not UTF-8 text."""
+        """The file's text; raises NanoGPTError where it is not text in its encoding."""
+        self._meter.done = 0
         yield self._pieces()
 
     def _pieces(self) -> Iterator[str]:
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        start = 0  # file offset of the bytes the decoder has not turned into text yet
-        try:
-            with self.path.open("rb") as file:
-                raw = file.read(PIECE_BYTES)
-                self.done_bytes = len(raw)
-                self._refuse_known_formats(raw)
-                if raw.startswith(codecs.BOM_UTF8):
-                    raw, start = raw[len(codecs.BOM_UTF8) :], len(codecs.BOM_UTF8)
-                while True:
-                    waiting = len(decoder.getstate()[0])
-                    yield self._decode(decoder, raw, start - waiting)
-                    if not raw:
-                        return
-                    start += len(raw)
-                    raw = file.read(PIECE_BYTES)
-                    self.done_bytes += len(raw)
-        except PermissionError:
-            raise NanoGPTError(
-                f"{self.path} cannot be read: permission denied", f"chmod u+r {self.path}"
-            ) from None
+        with open_file(self.path, self._meter) as stream:
+            yield from decoded(stream, self._options, self._reporter)
 
-    def _decode(self, decoder: codecs.IncrementalDecoder, raw: bytes, offset: int) -> str:
-        """Text of the next bytes, none of them meaning the end; `offset` is where the waiting bytes began."""
-        if (nul := raw.find(b"\0")) >= 0:
-            nul += offset + len(decoder.getstate()[0])
-            raise NanoGPTError(
-                f"{self.path} is not text: byte {nul:,} is NUL, as in binary files",
-                "give a UTF-8 text file: nanogpt prepare input.txt --tokenizer char",
-            )
-        try:
-            return decoder.decode(raw, final=not raw)
-        except UnicodeDecodeError as error:
-            value = error.object[error.start]
-            raise NanoGPTError(
-                f"{self.path} is not UTF-8: byte {offset + error.start:,} (0x{value:02X}) cannot be decoded",
-                f"convert it: iconv -f WINDOWS-1252 -t UTF-8 {self.path} > {self.path.stem}-utf8.txt "
-                "(GB18030 instead for older Chinese texts)",
-            ) from None
 
-    def _refuse_known_formats(self, head: bytes) -> None:
-        for magic, what, command in _MAGIC:
-            if head.startswith(magic):
-                hint = command.format(path=self.path, stem=self.path.stem)
-                raise NanoGPTError(f"{self.path} is {what}, not plain UTF-8 text", hint)
+class StandardInput:
+    """What is piped into the command: one document, which can be read only once."""
+
+    label = STDIN
+    dataset_name = "stdin"
+    kind = "stdin"
+    collection = False
+    repeatable = False
+    size_bytes: int | None = None
+
+    def __init__(self, options: SourceOptions, reporter: Reporter) -> None:
+        self._options = options
+        self._reporter = reporter
+        self._meter = Meter()
+        self._read = False
+
+    @property
+    def done_bytes(self) -> int:
+        """Bytes read so far."""
+        return self._meter.done
+
+    def documents(self) -> Iterator[Iterator[str]]:
+        """The text; an empty one is an error."""
+        assert not self._read, "standard input was read already"
+        self._read = True
+        yield self._pieces()
+
+    def _pieces(self) -> Iterator[str]:
+        if sys.stdin is None:  # a program without a console, on Windows
+            raise NanoGPTError("there is no standard input", "give a file: nanogpt prepare input.txt")
+        if sys.stdin.isatty():
+            self._reporter.emit(Notice(message="reading what you type, to the end of file (Ctrl-D)"))
+        with open_pipe(sys.stdin.buffer, "standard input", self._meter) as stream:
+            if not stream.head:
+                raise NanoGPTError("standard input is empty", "pipe a text in: cat *.txt | nanogpt prepare -")
+            yield from decoded(stream, self._options, self._reporter)
+
+
+def name_after(path: Path) -> str:
+    """A dataset's name: the file's without its endings, or the folder's."""
+    name = path.name or path.resolve().name
+    if name in (".", ".."):
+        name = path.resolve().name
+    elif not path.is_dir():
+        for suffix in COMPRESSED_SUFFIXES:
+            name = name.removesuffix(suffix)
+        name = Path(name).stem
+    return safe_name(name)
+
+
+def empty_file(path: Path) -> NanoGPTError:
+    """The error for a file without a byte."""
+    return NanoGPTError(
+        f"{path} is empty", "put some text into it, or try: nanogpt prepare python-docs --tokenizer char"
+    )
+
+
+def special_file(path: Path) -> NanoGPTError:
+    """The error for a pipe, a socket or a device."""
+    quoted = shlex.quote(str(path))
+    return NanoGPTError(
+        f"{path} is not a regular file, and it may have to be read twice",
+        f"send it through standard input: cat {quoted} | nanogpt prepare -",
+    )

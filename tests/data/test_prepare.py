@@ -13,7 +13,7 @@ import tiktoken
 from nanogpt_cli import files
 from nanogpt_cli.data.dataset import open_dataset
 from nanogpt_cli.data.prepare import PreparedDataset, prepare
-from nanogpt_cli.data.sources import text_file
+from nanogpt_cli.data.sources import base
 from nanogpt_cli.data.sources.python_docs import PythonDocs
 from nanogpt_cli.data.sources.text_file import TextFile
 from nanogpt_cli.data.tokenizers import TiktokenTokenizer
@@ -70,7 +70,7 @@ def test_the_text_comes_back(
     language_text: str, tokenizer: str, piece_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = language_text.replace("\n", "\r\n")
-    monkeypatch.setattr(text_file, "PIECE_BYTES", piece_bytes)
+    monkeypatch.setattr(base, "PIECE_BYTES", piece_bytes)
     prepared = prepare(write(text), tokenizer=tokenizer, val_fraction=0.25)
     dataset = open_dataset("input")
     assert dataset.tokenizer is not None
@@ -221,7 +221,7 @@ def test_short_val_is_a_warning(recorder: Recorder) -> None:
 
 
 def test_progress_reaches_the_total(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_file, "PIECE_BYTES", 100)
+    monkeypatch.setattr(base, "PIECE_BYTES", 100)
     prepare(write(TEXT), reporter=recorder)
     for task in ("reading", "encoding"):
         done = [event.done for event in recorder.progress if event.task == task]

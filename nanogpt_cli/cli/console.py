@@ -27,17 +27,18 @@ def print_json(document: Mapping[str, object] | list[dict[str, object]]) -> None
     Text stays readable where stdout is UTF-8, and is escaped where it is not (a pipe on Windows).
     """
     escape = codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
-    text = json.dumps(_finite(document), indent=2, ensure_ascii=escape, allow_nan=False)
+    text = json.dumps(finite(document), indent=2, ensure_ascii=escape, allow_nan=False)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
-def _finite(value: object) -> object:
+def finite(value: object) -> object:
+    """`value` with null for every number JSON cannot say, in mappings and lists too."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def note(message: str, *, quiet: bool = False) -> None:

@@ -9,12 +9,12 @@ from rich.text import Text
 
 from nanogpt_cli.explain.catalogue import load_catalogue
 from nanogpt_cli.explain.report import Explanation
-from nanogpt_cli.explain.show.plot import ascii_plot, legend, terminal_plot
+from nanogpt_cli.explain.show.plot import Entry, ascii_plot, legend, terminal_plot
 from nanogpt_cli.explain.show.series import Chart, charts
 from nanogpt_cli.explain.show.text import heading, plain_text, unread_lines
 
 _MAX_WIDTH = 100  # longer lines of prose are hard to read
-_PLOT_ROWS = 16
+PLOT_ROWS = 16
 _STYLES = {"error": "red", "warning": "yellow", "info": "green"}
 
 
@@ -30,11 +30,11 @@ def is_rich(console: Console) -> bool:
     return console.is_terminal and not console.is_dumb_terminal
 
 
-def show(explanation: Explanation, *, plot: bool, unread: bool) -> None:
-    """The explanation is the data: it goes to stdout."""
+def show(explanation: Explanation, *, plot: bool, unread: bool = False, lines: bool = True) -> None:
+    """The explanation is the data: it goes to stdout; `lines` False leaves the explained lines out."""
     console = stdout_console()
     if is_rich(console):
-        console.print(panels(explanation, console, plot=plot, unread=unread))
+        console.print(panels(explanation, console, plot=plot, unread=unread, lines=lines))
         return
     curves = plot_lines(explanation, console.width) if plot else ()
     sys.stdout.write(plain_text(explanation, console.width, plot=curves, unread=unread))
@@ -48,12 +48,13 @@ def panels(
     plot: bool = False,
     unread: bool = False,
     lines: bool = True,
+    plot_rows: int = PLOT_ROWS,
 ) -> RenderableType:
     """Everything below one another; `lines` False leaves the explained lines out."""
     words = load_catalogue(explanation.language)
     parts: list[RenderableType] = [_panel(Text(explanation.summary), words.text("words", "summary"))]
     if plot:
-        parts.append(_plot_panel(explanation, console))
+        parts.append(_plot_panel(explanation, console, plot_rows))
     for finding in explanation.findings:
         style = _STYLES[finding.severity]
         advice = (f"{words.text('words', 'advice')}: ", "bold")
@@ -74,16 +75,16 @@ def _panel(body: RenderableType, title: Text | str, style: str = "none") -> Pane
     return Panel(body, title=title, title_align="left", border_style=style)
 
 
-def _plot_panel(explanation: Explanation, console: Console) -> Panel:
+def _plot_panel(explanation: Explanation, console: Console, height: int) -> Panel:
     words = load_catalogue(explanation.language)
     chart = main_chart(explanation)
     if chart is None:
         return _panel(Text(words.text("plot", "nothing")), "")
     color = console.color_system is not None
-    rows = terminal_plot(chart, words, console.width - 4, _PLOT_ROWS, color=color)
-    entries = legend(chart, words, _titles(explanation))
+    rows = terminal_plot(chart, words, console.width - 4, height, color=color)
     drawing = Text.from_ansi("\n".join(rows), no_wrap=True)
-    return _panel(Group(drawing, Text("\n".join(entries))), Text(words.text("plot", f"chart_{chart.name}")))
+    entries = legend_text(legend(chart, words, _titles(explanation)))
+    return _panel(Group(drawing, entries), Text(words.text("plot", f"chart_{chart.name}")))
 
 
 def plot_lines(explanation: Explanation, width: int) -> list[str]:
@@ -92,9 +93,19 @@ def plot_lines(explanation: Explanation, width: int) -> list[str]:
     chart = main_chart(explanation)
     if chart is None:
         return [words.text("plot", "nothing")]
-    rows = terminal_plot(chart, words, width, _PLOT_ROWS, color=False)
+    rows = terminal_plot(chart, words, width, PLOT_ROWS, color=False)
     title = words.text("plot", f"chart_{chart.name}")
-    return written([title, *rows, *legend(chart, words, _titles(explanation))])
+    return written([title, *rows, *map(str, legend(chart, words, _titles(explanation)))])
+
+
+def legend_text(entries: Sequence[Entry]) -> Text:
+    """The legend with its signs in the colours of what they stand for."""
+    text = Text()
+    for entry in entries:
+        text.append(f"{entry.sign} " if entry.sign else "", style=entry.color)
+        text.append(f"{entry.text}\n")
+    text.rstrip()
+    return text
 
 
 def written(lines: Sequence[str]) -> list[str]:

@@ -37,7 +37,7 @@ def parse_log(source: str | Path) -> Log:
             f"{path} cannot be read: {os_reason(error)}",
             f"check its permissions: ls -l {path}",
         ) from error
-    _add_config(log, path.parent / _CONFIG)
+    add_config(log, path.parent / _CONFIG)
     return log
 
 
@@ -139,7 +139,7 @@ class LogReader:
             log.format = {"ours": "nanogpt", "unknown": "generic"}.get(run.trainer, run.trainer)
 
 
-def _add_config(log: Log, path: Path) -> None:
+def add_config(log: Log, path: Path) -> None:
     """Settings from config.toml; what the log itself says goes first."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))

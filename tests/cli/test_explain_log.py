@@ -103,7 +103,6 @@ def test_stopped_run_is_resumed_next() -> None:
         (("empty.log",), "the log is empty"),
         (("diary.txt",), "none of its 1 lines is a line of a training log"),
         (("binary.bin",), "is a line of a training log"),
-        (("nanochat.log",), "looks like a log of nanochat"),
         ((), "there is no run with a log under out/"),
     ],
 )
@@ -112,7 +111,6 @@ def test_errors_are_two_lines(args: tuple[str, ...], words: str) -> None:
     Path("empty.log").touch()
     Path("diary.txt").write_text("Dear diary\n")
     Path("binary.bin").write_bytes(bytes(range(256)) * 50)
-    Path("nanochat.log").write_text("step 00010/01000 (1.00%) | loss: 3.1 | lrm: 1.0\n" * 5)
     code, out, err = run_cli("explain-log", *args)
     assert (code, out) == (1, "")
     lines = err.splitlines()

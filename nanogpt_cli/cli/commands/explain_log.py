@@ -83,6 +83,14 @@ def explain_log_command(
         bool,
         typer.Option("--markdown", rich_help_panel=_SHOW, help="Print Markdown, to paste into an issue."),
     ] = False,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            rich_help_panel=_SHOW,
+            help="Keep the verdict current while the log grows, until the run ends or Ctrl-C.",
+        ),
+    ] = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -95,7 +103,15 @@ def explain_log_command(
         check_page(html)
     spoken = choose_language(language)
     wanted = iteration_range(lines or at, "--lines" if lines else "--at") if lines or at else None
+    if logs and len(logs) > 1:
+        _unasked("several logs", lines=lines, at=at, every=every > 1, unread=unread, follow=follow)
+        _compare(logs, language=spoken, json=json, markdown=markdown, plot=plot, html=html, quiet=quiet)
+        return
     source = logs[0] if logs else _newest(quiet=quiet or json)
+    if follow:
+        _unasked("a growing log", lines=lines, at=at, every=every > 1, unread=unread, markdown=markdown)
+        _follow(source, language=spoken, plot=plot, html=html, json=json, quiet=quiet)
+        return
     explanation = explain_log(source, lines=wanted, every=every, language=spoken)
     if json:
         console.print_json({**explanation.to_json(), **(_unread_document(explanation) if unread else {})})
@@ -119,6 +135,64 @@ def _one_form(*, json: bool, markdown: bool, plot: bool, html: str) -> None:
         raise UsageError(f"{' and '.join(asked)} cannot share standard output", f"give {asked[0]} alone")
     if json and plot:
         raise UsageError("--plot draws for people, --json prints for programs", "give one of them")
+
+
+def _unasked(what: str, **given: object) -> None:
+    """Refuse flags that mean nothing for what is asked."""
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"--{name} does not go with {what}", f"nanogpt explain-log LOG --{name}")
+
+
+def _follow(source: str, *, language: str, plot: bool, html: str, json: bool, quiet: bool) -> None:
+    from nanogpt_cli.cli import explain_screen, follow_screen
+    from nanogpt_cli.explain.show.page import html_page
+
+    def page(explanation: "Explanation") -> None:
+        write_page(html_page(explanation), html, quiet=True)
+
+    last = follow_screen.follow(
+        source, language=language, plot=plot, as_json=json, quiet=quiet, write_page=page if html else None
+    )
+    if html:
+        page(last)
+    if json:
+        follow_screen.write_json_line(last)
+        return
+    stdout = explain_screen.stdout_console()
+    if plot or explain_screen.is_rich(stdout):  # in a pipe the lines have said it
+        explain_screen.show(last, plot=plot)
+    console.next_step(_next_command(last), quiet=quiet)
+
+
+def _compare(
+    logs: list[str], *, language: str, json: bool, markdown: bool, plot: bool, html: str, quiet: bool
+) -> None:
+    from nanogpt_cli.explain.compare import compare, comparison_document
+    from nanogpt_cli.explain.report import explain_log
+
+    if logs.count("-") > 1:
+        raise UsageError("standard input can be read only once", "nanogpt explain-log A.log B.log")
+    comparison = compare([explain_log(log, language=language) for log in logs])
+    if html:
+        from nanogpt_cli.explain.show.comparison_page import comparison_page
+
+        write_page(comparison_page(comparison), html, quiet=quiet or json)
+    if json:
+        console.print_json(comparison_document(comparison))
+    elif html == "-":
+        return
+    elif markdown:
+        from nanogpt_cli.cli.compare_screen import comparison_plots
+        from nanogpt_cli.explain.show.comparison_markdown import comparison_markdown
+
+        curves = comparison_plots(comparison, _MARKDOWN_WIDTH) if plot else ()
+        sys.stdout.write(comparison_markdown(comparison, plots=curves))
+        sys.stdout.flush()
+    else:
+        from nanogpt_cli.cli.compare_screen import show_comparison
+
+        show_comparison(comparison, plot=plot)
 
 
 def iteration_range(text: str, option: str) -> tuple[int, int]:

@@ -13,8 +13,8 @@ from nanogpt_cli.explain.show.text import heading, unread_lines
 
 # CommonMark's ASCII punctuation that can begin anything; letters and digits never do.
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~!&])")
-# At the start of a line also these make a list or a heading's underline.
-_LEADING = re.compile(r"^(\s*)([-+=]|\d+(?=[.)]))")
+# At the start of a line also these make a list or a heading's underline: `- `, `+ `, `1. `.
+_LEADING = re.compile(r"^(\d*)([-+=.)])(?=\s|[-=]|$)")
 
 
 def markdown(explanation: Explanation, *, plot: Sequence[str] = (), unread: bool = False) -> str:

@@ -7,7 +7,7 @@ colour; colours are the terminal's own sixteen, which suit its theme.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from nanogpt_cli.explain.catalogue import Catalogue
 from nanogpt_cli.explain.show.axis import linear_ticks, log_ticks, tick_text
@@ -154,23 +154,37 @@ class _Drawing:
         return color if self._color else None
 
 
-def legend(chart: Chart, words: Catalogue, titles: Mapping[int, str], names: Sequence[str] = ()) -> list[str]:
+class Entry(NamedTuple):
+    """One line of a legend; sign and color are "" for a remark."""
+
+    sign: str
+    color: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.sign} {self.text}".strip()
+
+
+def legend(
+    chart: Chart, words: Catalogue, titles: Mapping[int, str], names: Sequence[str] = ()
+) -> list[Entry]:
     """What is drawn, one entry a curve and a mark; `titles` are the findings' by number."""
     entries = []
     for i, curve in enumerate(chart.curves):
         sign = LETTERS[curve.role % len(LETTERS)] if curve.dotted else "⠒"
         name = names[i] if names else words.text("plot", f"curve_{curve.name}")
-        entries.append(f"{sign} {name}")
+        entries.append(Entry(sign, COLORS[curve.role % len(COLORS)], name))
     for number in sorted({mark.number for mark in chart.marks}):
         places = [mark for mark in chart.marks if mark.number == number]
         if number:
             numbers = ", ".join(words.text("plot", "tick_0", x=mark.x) for mark in places)
-            entries.append(words.text("plot", "mark", n=number, title=titles[number], iters=numbers))
+            text = words.text("plot", "mark", n=number, title=titles[number], iters=numbers)
+            entries.append(Entry("┊", "red", text))
         elif (best := places[0].y) is not None:
             text = words.text("plot", "best", val=best, iter=int(places[0].x))
-            entries.append(f"{_BEST} {text}")
+            entries.append(Entry(_BEST, "green", text))
     if chart.top < max(chart.values):
-        entries.append(words.text("plot", "clipped", high=max(chart.values)))
+        entries.append(Entry("", "", words.text("plot", "clipped", high=max(chart.values))))
     if chart.log_scale:
-        entries.append(words.text("plot", "log_scale"))
+        entries.append(Entry("", "", words.text("plot", "log_scale")))
     return entries

@@ -15,7 +15,17 @@ from nanogpt_cli.explain.records import Run
 from nanogpt_cli.explain.report import ExplainedFinding, Explanation
 from nanogpt_cli.explain.show.thin import Point
 
-ChartName = Literal["loss", "val_bpb", "time", "mfu", "lr", "grad_norm"]
+ChartName = Literal[
+    "loss",
+    "val_bpb",
+    "time",
+    "mfu",
+    "lr",
+    "grad_norm",
+    "loss_by_iterations",
+    "loss_by_tokens",
+    "loss_by_seconds",
+]
 
 # Findings are marked where their numbers are seen.
 _ON_CHART: Final[dict[str, ChartName]] = {
@@ -26,13 +36,15 @@ _ON_CHART: Final[dict[str, ChartName]] = {
     "mfu_impossible": "mfu",
     "low_mfu": "mfu",
     "lr_decayed_early": "lr",
+    "lr_not_decayed": "lr",
 }
 # Remarks that point at something on a curve; other remarks ("healthy") speak of the whole of it.
 _POINTED_REMARKS: Final = frozenset({"eval_time_spike", "slow_first_iterations", "resumed", "plateau"})
 _MAX_MARKS: Final = 5  # of one finding; more would hide the curve
+_LOSSES: Final = frozenset({"loss", "loss_by_iterations", "loss_by_tokens", "loss_by_seconds"})
 # Beyond this ratio a linear axis shows one spike and a flat line.
 _LOG_RATIO: Final = 30.0
-_LOG_CHARTS: Final = frozenset({"loss", "time", "grad_norm"})
+_LOG_CHARTS: Final = _LOSSES | {"time", "grad_norm"}
 # GPT-2 falls from 10.9 to 4 in the first hundredths of a run and to 3 in the rest. Where the first twentieth
 # would take two thirds of the picture or more, the axis ends at twice the height of what follows.
 _DESCENT: Final = 0.05
@@ -78,7 +90,7 @@ class Chart:
         values = self.values
         if self.name not in _LOG_CHARTS or not values or min(values) <= 0:
             return False
-        low = min(values) if self.name == "loss" else statistics.median(values)
+        low = min(values) if self.name in _LOSSES else statistics.median(values)
         return max(values) / low > _LOG_RATIO
 
     @cached_property
@@ -86,7 +98,7 @@ class Chart:
         """Where the axis of y ends: at the highest value, or below a steep first descent."""
         values = self.values
         high, low = max(values), min(values)
-        if self.name != "loss" or self.log_scale:
+        if self.name not in _LOSSES or self.log_scale:
             return high
         first = min(curve.points[0][0] for curve in self.curves)
         last = max(curve.points[-1][0] for curve in self.curves)

@@ -65,16 +65,27 @@ class TrainConfig:
         "random", "Data", "random windows, as nanoGPT; shuffle: every window once per epoch"
     )
     # --- Model
+    arch: Literal["gpt2", "nanochat"] = _setting(
+        "gpt2", "Model", "gpt2, as nanoGPT; nanochat: rotary, RMSNorm, ReLU², no biases"
+    )
     n_layer: int = _setting(12, "Model", "transformer blocks", low=1, high=1000)
     n_head: int = _setting(12, "Model", "attention heads; must divide n_embd", low=1, high=1024)
     n_embd: int = _setting(768, "Model", "width of the residual stream", low=1, high=65536)
     dropout: float = _setting(0.0, "Model", "0 to pretrain; 0.1 or more to finetune", low=0, high=0.99)
     bias: bool = _setting(False, "Model", "biases in LayerNorm and Linear, as GPT-2 has")
     # --- Optimizer
-    weight_decay: float = _setting(0.1, "Optimizer", "AdamW's decay of matrices", low=0)
+    optimizer: Literal["adamw", "muon"] = _setting(
+        "adamw", "Optimizer", "muon: Muon for the blocks' matrices, AdamW for the rest"
+    )
+    weight_decay: float = _setting(0.1, "Optimizer", "decay of matrices", low=0)
     beta1: float = _setting(0.9, "Optimizer", "AdamW's momentum", low=0, high=0.99999)
     beta2: float = _setting(0.95, "Optimizer", "AdamW's second moment", low=0, high=0.99999)
     grad_clip: float = _setting(1.0, "Optimizer", "clip the gradient norm here; 0: never", low=0)
+    muon_momentum: float = _setting(
+        0.95, "Optimizer", "Muon's momentum, from 0.85 over 300 iterations", low=0, high=0.999
+    )
+    embedding_lr: float = _setting(0.02, "Optimizer", "AdamW's rate for embeddings beside Muon", low=0)
+    head_lr: float = _setting(0.005, "Optimizer", "AdamW's rate for an untied head beside Muon", low=0)
     on_nonfinite: Literal["stop", "skip"] = _setting(
         "stop", "Optimizer", "at a NaN or infinity: stop, or skip the batch (10 in a row stop)"
     )
@@ -246,10 +257,13 @@ def _kind_and_choices(hint: Any) -> tuple[type, tuple[str, ...]]:
 SETTINGS: Final[dict[str, Setting]] = _read_settings()
 
 
+_LOW_MUON_RATE: Final = 2e-3
+
+
 def contradictions(config: TrainConfig) -> list[tuple[str, str]]:
     """Every combination of settings that cannot be trained, with what to type; empty when all is well."""
     if config.n_embd % config.n_head == 0:
-        return []
+        return [] if config.arch == "gpt2" else _nanochat_contradictions(config)
     nearby = (n for away in range(config.n_head) for n in (config.n_head - away, config.n_head + away))
     nearest = next(n for n in nearby if config.n_embd % n == 0)  # 1 at the latest
     message = (
@@ -259,6 +273,17 @@ def contradictions(config: TrainConfig) -> list[tuple[str, str]]:
     return [(message, f"--n-head {nearest} divides it, or choose an --n-embd that is a multiple of n_head")]
 
 
+def _nanochat_contradictions(config: TrainConfig) -> list[tuple[str, str]]:
+    if config.n_embd // config.n_head % 2 == 0:
+        return []
+    return [
+        (
+            f"heads of width {config.n_embd // config.n_head} are odd, and rotary positions turn pairs",
+            f"--n-embd {config.n_embd + config.n_head}",
+        )
+    ]
+
+
 def cautions(config: TrainConfig) -> list[str]:
     """Combinations nanoGPT accepts in silence although they are seldom meant, one line each."""
     found = []
@@ -266,6 +291,13 @@ def cautions(config: TrainConfig) -> list[str]:
         found.append(
             "wandb_log is ignored: nothing is sent to Weights & Biases yet; metrics.jsonl has every number"
         )
+    if config.optimizer == "muon" and config.learning_rate < _LOW_MUON_RATE:
+        found.append(
+            f"learning_rate {config.learning_rate:g} suits AdamW; Muon's usual one is 0.02, as its steps do "
+            "not grow with the gradient"
+        )
+    if config.arch == "nanochat" and config.bias:
+        found.append("bias is ignored: the nanochat architecture has none")
     if config.decay_lr and config.min_lr > config.learning_rate:
         found.append(
             f"min_lr {config.min_lr:g} is above learning_rate {config.learning_rate:g}: "

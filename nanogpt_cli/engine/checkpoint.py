@@ -3,7 +3,7 @@
 `checkpoints/iter_00001000/` holds model.safetensors, optim.safetensors, state.json and COMPLETE, which lists
 every file's size and SHA-256 and is written last. The folder is built under a temporary name and renamed, so
 a run killed at any moment leaves only complete checkpoints. Format: https://huggingface.co/docs/safetensors
-(nothing is pickled). Weights carry nanoGPT's names; the tied lm_head is stored once, as wte.
+(nothing is pickled). Weights carry the architecture's names; what is tied is stored once.
 """
 
 import contextlib
@@ -20,7 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from nanogpt_cli.engine.models.gpt2 import GPT2, GPT2Config
+from nanogpt_cli.engine.models.base import LanguageModel, ModelConfig
+from nanogpt_cli.engine.models.registry import model_config
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.files import TEMPORARY_PREFIX, fsync_file, new_directory, sha256_file
 
@@ -30,7 +31,6 @@ MARKER: Final = "COMPLETE"
 WEIGHTS: Final = "model.safetensors"
 OPTIMIZER: Final = "optim.safetensors"
 STATE: Final = "state.json"
-_TIED = "lm_head.weight"
 
 
 @dataclass(kw_only=True)
@@ -54,7 +54,7 @@ class Checkpoint:
     """One complete checkpoint on disk."""
 
     path: Path
-    model: GPT2Config
+    model: ModelConfig
     state: TrainState
     dataset: dict[str, str]  # name, path, fingerprint
 
@@ -82,7 +82,7 @@ class Checkpoint:
 
 def save_checkpoint(
     run_dir: Path,
-    model: GPT2,
+    model: LanguageModel,
     optimizer: torch.optim.Optimizer,
     state: TrainState,
     dataset: dict[str, str],
@@ -96,7 +96,7 @@ def save_checkpoint(
     if is_complete(target) and not _altered_files(target):
         return target
     shutil.rmtree(target, ignore_errors=True)  # a damaged folder of that name is of no use to anyone
-    weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items() if k != _TIED}
+    weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items() if k not in model.tied}
     if not all(bool(v.isfinite().all()) for v in weights.values()):
         raise NanoGPTError(
             f"the weights at iteration {state.iter_num} are not finite and were not saved",
@@ -108,7 +108,7 @@ def save_checkpoint(
         document = {
             "format": FORMAT,
             "version": VERSION,
-            "arch": "gpt2",
+            "arch": model.config.arch,
             "model": dataclasses.asdict(model.config),
             "dataset": dataset,
             "state": dataclasses.asdict(state),
@@ -166,15 +166,6 @@ def remove_old_checkpoints(run_dir: Path, keep: int) -> None:
             shutil.rmtree(doomed, ignore_errors=True)
 
 
-def build_model(config: GPT2Config, weights: dict[str, Tensor]) -> GPT2:
-    """A model with the given weights; the head is tied again, as it was stored once."""
-    model = GPT2(config)
-    result = model.load_state_dict(weights, strict=False)
-    assert set(result.missing_keys) <= {_TIED}, result
-    assert not result.unexpected_keys, result
-    return model
-
-
 def _read_state(path: Path) -> Checkpoint:
     try:
         document = json.loads((path / STATE).read_text(encoding="utf-8"))
@@ -182,7 +173,7 @@ def _read_state(path: Path) -> Checkpoint:
             raise _damaged(path, "it was written by another version")
         return Checkpoint(
             path=path,
-            model=GPT2Config(**document["model"]),
+            model=model_config(document["arch"], document["model"]),
             state=TrainState(**document["state"]),
             dataset=document["dataset"],
         )

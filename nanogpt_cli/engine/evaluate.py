@@ -12,7 +12,7 @@ from nanogpt_cli.data.batches import Batches
 from nanogpt_cli.data.token_files import Tokens
 from nanogpt_cli.engine.device import Hardware
 from nanogpt_cli.engine.distributed import Distributed
-from nanogpt_cli.engine.models.gpt2 import GPT2
+from nanogpt_cli.engine.models.base import LanguageModel
 
 
 @torch.no_grad()
@@ -69,7 +69,7 @@ class SplitLoss:
 
 @torch.no_grad()
 def evaluate(
-    model: GPT2,
+    model: LanguageModel,
     tokens: Tokens,
     *,
     hardware: Hardware,

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from nanogpt_cli.engine.device import Hardware, cpu_name
-from nanogpt_cli.engine.models.gpt2 import GPT2, GPT2Config
+from nanogpt_cli.engine.models.base import LanguageModel, ModelConfig
 from nanogpt_cli.files import cache_dir, write_json
 
 # Dense FLOP/s by dtype, without sparsity (float32 is TF32 where the GPU has it). The first name that the
@@ -47,15 +47,15 @@ _GEMM_REPEATS = 30
 _CACHE_VERSION = 1
 
 
-def flops_per_token(config: GPT2Config, n_params: int) -> float:
+def flops_per_token(config: ModelConfig, n_params: int) -> float:
     """Forward and backward FLOPs of one token: 6·N for the weights, 12·L·H·Q·T for attention (as nanoGPT)."""
     attention = 12 * config.n_layer * config.n_head * config.head_size * config.block_size
     return float(6 * n_params + attention)
 
 
-def model_flops_per_token(model: GPT2) -> float:
+def model_flops_per_token(model: LanguageModel) -> float:
     """`flops_per_token` of a built model."""
-    return flops_per_token(model.config, model.num_params())
+    return flops_per_token(model.config, model.num_matmul_params())
 
 
 def peak_flops(hardware: Hardware) -> tuple[float, str]:

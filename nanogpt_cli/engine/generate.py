@@ -13,11 +13,11 @@ from torch import Tensor
 
 from nanogpt_cli.data.tokenizers import Tokenizer
 from nanogpt_cli.engine.device import Hardware
-from nanogpt_cli.engine.models.gpt2 import GPT2
+from nanogpt_cli.engine.models.base import LanguageModel
 
 
 def generate(
-    model: GPT2,
+    model: LanguageModel,
     prompt: np.ndarray,
     *,
     max_new_tokens: int,

@@ -1,15 +1,38 @@
-"""AdamW with nanoGPT's two groups: matrices and embeddings decay, biases and norms do not."""
+"""The optimizers. AdamW has nanoGPT's two groups: matrices and embeddings decay, biases and norms do not."""
 
 import torch
 from torch import nn
 
 from nanogpt_cli.config.schema import TrainConfig
+from nanogpt_cli.engine.device import Hardware
+from nanogpt_cli.engine.models.base import LanguageModel
+from nanogpt_cli.engine.muon import build_muon, momentum_at
+from nanogpt_cli.engine.schedule import learning_rate
 
 
 def decay_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Split the trainable parameters into those with two dimensions or more, which decay, and the rest."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     return [p for p in parameters if p.dim() >= 2], [p for p in parameters if p.dim() < 2]
+
+
+def build_optimizer(model: LanguageModel, config: TrainConfig, hardware: Hardware) -> torch.optim.Optimizer:
+    """The optimizer of the settings, on the model's device."""
+    if config.optimizer == "adamw":
+        return build_adamw(model, config, hardware.device)
+    # The orthogonal matrix needs no precision: bfloat16 where the device multiplies it fast.
+    ns_dtype = torch.bfloat16 if hardware.dtype == torch.bfloat16 else torch.float32
+    return build_muon(model, config, ns_dtype=ns_dtype, fused=fused_available(hardware.device))
+
+
+def set_rates(optimizer: torch.optim.Optimizer, iter_num: int, config: TrainConfig) -> float:
+    """Give every group its rate (and Muon its momentum) of iteration `iter_num`; returns learning_rate's."""
+    rate = learning_rate(iter_num, config)
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("lr_ratio", 1.0)
+        if "momentum" in group:
+            group["momentum"] = momentum_at(iter_num, config)
+    return rate
 
 
 def build_adamw(model: nn.Module, config: TrainConfig, device: torch.device) -> torch.optim.AdamW:

@@ -15,7 +15,7 @@ from nanogpt_cli.data.tokenizers import TOKENIZER_FILE, load_tokenizer, tokenize
 from nanogpt_cli.engine.checkpoint import is_complete, read_checkpoint
 from nanogpt_cli.engine.interop.hf import load_gpt2
 from nanogpt_cli.engine.interop.nanogpt import GPT2_VOCAB_SIZES, read_ckpt
-from nanogpt_cli.engine.models.gpt2 import GPT2Config
+from nanogpt_cli.engine.models.base import ModelConfig
 from nanogpt_cli.engine.runs import choose_checkpoint, foreign_ckpt, holds_run
 from nanogpt_cli.errors import UsageError
 
@@ -25,7 +25,7 @@ class Pretrained:
     """A model's shape and weights; no `tokenizer_sha256` where nothing says for certain what its ids mean."""
 
     name: str
-    shape: GPT2Config
+    shape: ModelConfig
     weights: dict[str, Tensor]
     tokenizer_name: str | None
     tokenizer_sha256: str | None

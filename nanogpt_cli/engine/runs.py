@@ -11,14 +11,14 @@ from nanogpt_cli.data.tokenizers import TOKENIZER_FILE, Tokenizer, load_tokenize
 from nanogpt_cli.engine.checkpoint import (
     Checkpoint,
     best_checkpoint,
-    build_model,
     is_complete,
     list_checkpoints,
     read_checkpoint,
 )
 from nanogpt_cli.engine.device import Hardware
 from nanogpt_cli.engine.interop.nanogpt import NanoGPTCheckpoint, find_ckpt, find_tokenizer, read_ckpt
-from nanogpt_cli.engine.models.gpt2 import GPT2
+from nanogpt_cli.engine.models.base import LanguageModel
+from nanogpt_cli.engine.models.registry import build_model
 from nanogpt_cli.errors import NanoGPTError, UsageError
 
 OUT_ROOT = Path("out")
@@ -33,7 +33,7 @@ class LoadedRun:
     run_dir: Path
     checkpoint: Checkpoint
     config: TrainConfig
-    model: GPT2
+    model: LanguageModel
     tokenizer: Tokenizer | None  # None where the dataset had none that can be written down
 
 

@@ -13,12 +13,14 @@ from nanogpt_cli.data.dataset import Dataset
 from nanogpt_cli.engine.checkpoint import (
     Checkpoint,
     TrainState,
-    build_model,
     list_checkpoints,
     read_checkpoint,
 )
 from nanogpt_cli.engine.interop.nanogpt import read_ckpt
+from nanogpt_cli.engine.models.base import LanguageModel, ModelConfig
 from nanogpt_cli.engine.models.gpt2 import GPT2, GPT2Config
+from nanogpt_cli.engine.models.nanochat import NanoChatConfig
+from nanogpt_cli.engine.models.registry import build_model, new_model
 from nanogpt_cli.engine.pretrained import check_vocabulary, load_pretrained
 from nanogpt_cli.engine.runs import foreign_ckpt
 from nanogpt_cli.errors import NanoGPTError, UsageError
@@ -28,14 +30,14 @@ from nanogpt_cli.events import Reporter, Warned
 GPT2_PADDED_VOCAB_SIZE = 50304
 _PAD_MULTIPLE = 64
 _PAD_FROM = 1024  # smaller vocabularies (characters, bytes) gain nothing from padding
-_ARCHITECTURE = ("n_layer", "n_head", "n_embd", "block_size", "bias")
+_ARCHITECTURE = ("arch", "n_layer", "n_head", "n_embd", "block_size", "bias")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
     """What a run begins with."""
 
-    model: GPT2
+    model: LanguageModel
     state: TrainState
     checkpoint: Checkpoint | None = None
 
@@ -53,8 +55,22 @@ def starting_point(
 
 
 def _scratch(config: TrainConfig, dataset: Dataset) -> Start:
-    shape = GPT2Config(
-        vocab_size=padded_vocab_size(dataset),
+    return Start(model=new_model(model_shape(config, padded_vocab_size(dataset))), state=TrainState())
+
+
+def model_shape(config: TrainConfig, vocab_size: int) -> ModelConfig:
+    """The model that the settings describe."""
+    if config.arch == "nanochat":
+        return NanoChatConfig(
+            vocab_size=vocab_size,
+            block_size=config.block_size,
+            n_layer=config.n_layer,
+            n_head=config.n_head,
+            n_embd=config.n_embd,
+            dropout=config.dropout,
+        )
+    return GPT2Config(
+        vocab_size=vocab_size,
         block_size=config.block_size,
         n_layer=config.n_layer,
         n_head=config.n_head,
@@ -62,7 +78,6 @@ def _scratch(config: TrainConfig, dataset: Dataset) -> Start:
         dropout=config.dropout,
         bias=config.bias,
     )
-    return Start(model=GPT2(shape), state=TrainState())
 
 
 def _pretrained(loaded: LoadedConfig, dataset: Dataset) -> tuple[Start, LoadedConfig]:
@@ -76,11 +91,17 @@ def _pretrained(loaded: LoadedConfig, dataset: Dataset) -> tuple[Start, LoadedCo
             f"block_size = {config.block_size} is more than the {shape.block_size} positions of {given.name}",
             f"use --block-size {shape.block_size} or smaller",
         )
-    weights["transformer.wpe.weight"] = weights["transformer.wpe.weight"][: config.block_size].clone()
+    if isinstance(shape, GPT2Config):  # its positions are learned, one row each
+        weights[GPT2.positions] = weights[GPT2.positions][: config.block_size].clone()
     shape = dataclasses.replace(shape, block_size=config.block_size, dropout=config.dropout)
     origin = f"init_from {config.init_from}"
     loaded = loaded.replace(
-        origin, n_layer=shape.n_layer, n_head=shape.n_head, n_embd=shape.n_embd, bias=shape.bias
+        origin,
+        arch=shape.arch,
+        n_layer=shape.n_layer,
+        n_head=shape.n_head,
+        n_embd=shape.n_embd,
+        bias=shape.bias if isinstance(shape, GPT2Config) else False,
     )
     return Start(model=build_model(shape, weights), state=TrainState()), loaded
 
@@ -94,9 +115,11 @@ def _resume(config: TrainConfig, dataset: Dataset, run_dir: Path, reporter: Repo
             "other tokens would continue another run",
             f"prepare the old text again, or start a new run: nanogpt train --dataset {dataset.name}",
         )
-    changed = [name for name in _ARCHITECTURE if getattr(config, name) != getattr(checkpoint.model, name)]
+    wanted = model_shape(config, checkpoint.model.vocab_size)
+    saved = checkpoint.model
+    changed = [n for n in _ARCHITECTURE if getattr(wanted, n, None) != getattr(saved, n, None)]
     if changed:
-        pairs = ", ".join(f"{n} {getattr(checkpoint.model, n)} → {getattr(config, n)}" for n in changed)
+        pairs = ", ".join(f"{n} {getattr(saved, n, None)} → {getattr(wanted, n, None)}" for n in changed)
         raise UsageError(
             f"the architecture cannot change on resume: {pairs}",
             f"leave {', '.join('--' + n.replace('_', '-') for n in changed)} out, or start a new run",

@@ -25,8 +25,8 @@ from nanogpt_cli.engine import flops
 from nanogpt_cli.engine.device import Hardware, choose_hardware
 from nanogpt_cli.engine.distributed import from_environment, micro_batches_per_rank, process_group
 from nanogpt_cli.engine.interrupts import stop_on_signals
-from nanogpt_cli.engine.models.gpt2 import GPT2
-from nanogpt_cli.engine.optim import build_adamw
+from nanogpt_cli.engine.models.base import LanguageModel
+from nanogpt_cli.engine.optim import build_optimizer
 from nanogpt_cli.engine.runs import CONFIG_FILE
 from nanogpt_cli.engine.start import starting_point
 from nanogpt_cli.engine.summary import run_ended, run_started
@@ -86,7 +86,7 @@ def _train(
         for split in ("train", "val"):
             check_length(split, dataset.splits[split].tokens, config.block_size)
         model = start.model.to(hardware.device)
-        optimizer = build_adamw(model, config, hardware.device)
+        optimizer = build_optimizer(model, config, hardware)
         if start.checkpoint is not None:
             start.checkpoint.restore_optimizer(model, optimizer)
         peak, peak_source = flops.peak_flops(hardware)
@@ -140,7 +140,7 @@ def _batches(dataset: Dataset, config: TrainConfig) -> TrainBatches:
     return TrainBatches(train=source("train"), val=source("val"))
 
 
-def _compiled(model: GPT2, config: TrainConfig, hardware: Hardware, reporter: Reporter) -> nn.Module:
+def _compiled(model: LanguageModel, config: TrainConfig, hardware: Hardware, reporter: Reporter) -> nn.Module:
     """The compiled model, tried on one batch; the model itself when torch.compile does not work here."""
     if not hardware.compile:
         return model

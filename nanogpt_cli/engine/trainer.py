@@ -26,7 +26,8 @@ from nanogpt_cli.engine.evaluate import estimate_loss, to_device
 from nanogpt_cli.engine.health import SkipBudget, SpikeDetector, nonfinite_words
 from nanogpt_cli.engine.interrupts import StopRequest
 from nanogpt_cli.engine.meter import Meter
-from nanogpt_cli.engine.models.gpt2 import GPT2
+from nanogpt_cli.engine.models.base import LanguageModel
+from nanogpt_cli.engine.optim import set_rates
 from nanogpt_cli.engine.schedule import learning_rate
 from nanogpt_cli.errors import DivergedError
 from nanogpt_cli.events import (
@@ -62,7 +63,7 @@ class Trainer:
         *,
         config: TrainConfig,
         model: nn.Module,
-        raw_model: GPT2,
+        raw_model: LanguageModel,
         optimizer: torch.optim.Optimizer,
         batches: TrainBatches,
         state: TrainState,
@@ -135,9 +136,7 @@ class Trainer:
     def train_iteration(self, iter_num: int) -> None:
         """One optimizer step on the global batch of `iter_num`."""
         self.meter.start()
-        lr = learning_rate(iter_num, self.config)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        lr = set_rates(self.optimizer, iter_num, self.config)
         self._seed_dropout(iter_num)
 
         loss_sum = torch.zeros((), device=self.hardware.device)

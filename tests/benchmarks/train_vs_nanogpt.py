@@ -22,10 +22,10 @@ import torch
 
 from nanogpt_cli.data.dataset import open_dataset
 from nanogpt_cli.data.prepare import prepare
-from nanogpt_cli.engine.checkpoint import build_model
 from nanogpt_cli.engine.device import choose_inference_hardware
 from nanogpt_cli.engine.evaluate import evaluate
 from nanogpt_cli.engine.models.gpt2 import GPT2Config
+from nanogpt_cli.engine.models.registry import build_model
 from nanogpt_cli.engine.runs import load_run
 
 # The command of nanoGPT's README for a CPU; its config file stays where it is.

@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 from nanogpt_cli.engine import checkpoint as module
 from nanogpt_cli.engine.checkpoint import (
     best_checkpoint,
-    build_model,
     is_complete,
     list_checkpoints,
     read_checkpoint,
     remove_old_checkpoints,
 )
+from nanogpt_cli.engine.models.registry import build_model
 from nanogpt_cli.errors import NanoGPTError
 from tests.engine.checkpoints import flip_last_byte, save, trained
 from tests.engine.tiny import CPU, DATASET, assert_same_tensors, build_trainer, snapshot

@@ -8,9 +8,9 @@ import torch
 import transformers
 from torch import Tensor
 
-from nanogpt_cli.engine.checkpoint import build_model
 from nanogpt_cli.engine.interop.hf import export_hf, from_hf, load_gpt2, to_hf
 from nanogpt_cli.engine.models.gpt2 import GPT2, GPT2Config
+from nanogpt_cli.engine.models.registry import build_model
 
 SHAPES = [
     pytest.param({"n_layer": 1, "n_head": 1, "n_embd": 16, "vocab_size": 11, "block_size": 5}, id="one-head"),

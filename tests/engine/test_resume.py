@@ -43,9 +43,15 @@ def evaluations(recorder: Recorder) -> list[tuple[int, float, float, bool]]:
     return [(e.iter_num, e.train_loss, e.val_loss, e.best) for e in recorder.of(EvalDone)]
 
 
+MODERN = {"arch": "nanochat", "bias": False, "optimizer": "muon", "lr_schedule": "wsd"}
+
+
+@pytest.mark.parametrize("recipe", [{}, MODERN], ids=["gpt2", "nanochat"])
 @pytest.mark.parametrize("data_order", ["random", "shuffle"])
 @pytest.mark.parametrize("stop_at", [[10], [1], [19], [7, 8, 13]], ids=str)
-def test_20_iterations_equal_10_and_10(stop_at: list[int], data_order: str, tmp_path: Path) -> None:
+def test_20_iterations_equal_10_and_10(
+    stop_at: list[int], data_order: str, recipe: dict[str, Any], tmp_path: Path
+) -> None:
     """With dropout, accumulation, clipping, a schedule, and log lines every 4 iterations, which stops cut.
 
     A shuffled epoch of 2000 tokens has 248 windows, 31 batches of 8: 500 tokens end several on the way.
@@ -57,6 +63,7 @@ def test_20_iterations_equal_10_and_10(stop_at: list[int], data_order: str, tmp_
         "eval_interval": 5,
         "bias": True,
         "data_order": data_order,
+        **recipe,
     }
     straight, expected = stopped_and_resumed(tmp_path / "straight", [], **changes)
     resumed, found = stopped_and_resumed(tmp_path / "resumed", stop_at, **changes)

@@ -12,12 +12,15 @@ import torch
 from nanogpt_cli.config.schema import TrainConfig
 from nanogpt_cli.data.batches import Batches
 from nanogpt_cli.engine import flops
-from nanogpt_cli.engine.checkpoint import Checkpoint, TrainState, build_model
+from nanogpt_cli.engine.checkpoint import Checkpoint, TrainState
 from nanogpt_cli.engine.device import Hardware, choose_hardware
 from nanogpt_cli.engine.distributed import Distributed
 from nanogpt_cli.engine.interrupts import StopRequest
-from nanogpt_cli.engine.models.gpt2 import GPT2, GPT2Config
-from nanogpt_cli.engine.optim import build_adamw
+from nanogpt_cli.engine.models.base import LanguageModel
+from nanogpt_cli.engine.models.gpt2 import GPT2Config
+from nanogpt_cli.engine.models.registry import build_model, new_model
+from nanogpt_cli.engine.optim import build_optimizer
+from nanogpt_cli.engine.start import model_shape
 from nanogpt_cli.engine.trainer import TrainBatches, Trainer
 from nanogpt_cli.events import Event
 
@@ -106,7 +109,7 @@ def build_trainer(
     tokens: np.ndarray | None = None,
     reporter: Recorder | None = None,
     checkpoint: Checkpoint | None = None,
-    model: GPT2 | None = None,
+    model: LanguageModel | None = None,
     stop: StopRequest | None = None,
     peak_flops: float | None = None,
 ) -> Trainer:
@@ -117,8 +120,8 @@ def build_trainer(
     if checkpoint is not None:
         shape = dataclasses.replace(checkpoint.model, dropout=config.dropout)
         model = build_model(shape, checkpoint.weights())
-    model = model or GPT2(shape_of(config))
-    optimizer = build_adamw(model, config, CPU)
+    model = model or new_model(model_shape(config, VOCAB_SIZE))
+    optimizer = build_optimizer(model, config, cpu_hardware())
     if checkpoint is not None:
         checkpoint.restore_optimizer(model, optimizer)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from nanogpt_cli.data.tokenizers import Tokenizer
     from nanogpt_cli.engine.device import Hardware
-    from nanogpt_cli.engine.models.gpt2 import GPT2
+    from nanogpt_cli.engine.models.base import LanguageModel
 
 _SEPARATOR = "---------------"  # nanoGPT's, between samples
 
@@ -131,7 +131,7 @@ def _check_compile(value: str, *, quiet: bool) -> None:
 
 def _load(
     run: Path | None, init_from: str, checkpoint: str, hardware: "Hardware"
-) -> "tuple[GPT2, Tokenizer, int, str]":
+) -> "tuple[LanguageModel, Tokenizer, int, str]":
     """The model, its tokenizer, how many ids may be drawn, and where it is from."""
     if init_from == "resume":
         from nanogpt_cli.engine.runs import load_run
@@ -145,8 +145,8 @@ def _load(
         where = str(loaded.checkpoint.path)
         return loaded.model, loaded.tokenizer, loaded.tokenizer.vocab_size, where
     from nanogpt_cli.data.tokenizers import build_tokenizer
-    from nanogpt_cli.engine.checkpoint import build_model
     from nanogpt_cli.engine.interop.hf import load_gpt2
+    from nanogpt_cli.engine.models.registry import build_model
 
     shape, weights = load_gpt2(init_from)
     tokenizer = build_tokenizer("gpt2")

@@ -7,33 +7,26 @@ Learners"); names are OpenAI's (wte wpe h.N.ln_1 attn.c_attn …), so weights mo
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nanogpt_cli.engine.models.base import LanguageModel, ModelConfig
+
 INIT_STD = 0.02  # GPT-2 paper, section 2.3
 
 
 @dataclass(frozen=True, kw_only=True)
-class GPT2Config:
-    """The shape of a model: everything needed to build it before its weights are loaded."""
+class GPT2Config(ModelConfig):
+    """The shape of a GPT-2."""
 
-    vocab_size: int  # rows of the embedding, padding included
-    block_size: int
-    n_layer: int
-    n_head: int
-    n_embd: int
-    dropout: float = 0.0
+    arch: ClassVar[str] = "gpt2"
+
     bias: bool = False
     # nanoGPT trains with the exact GELU; OpenAI's released weights were made with its tanh form ("gelu_new").
     activation: Literal["gelu", "gelu_new"] = "gelu"
-
-    @property
-    def head_size(self) -> int:
-        """Width of one attention head."""
-        return self.n_embd // self.n_head
 
 
 class LayerNorm(nn.Module):
@@ -126,8 +119,12 @@ class Transformer(nn.Module):
         return self.ln_f(x)
 
 
-class GPT2(nn.Module):
-    """The language model. `forward` gives the loss when it is told the targets, else the last logits."""
+class GPT2(LanguageModel):
+    """The language model; see `LanguageModel.forward`."""
+
+    config: GPT2Config
+    tied = frozenset({"lm_head.weight"})
+    positions = "transformer.wpe.weight"
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
@@ -142,11 +139,6 @@ class GPT2(nn.Module):
                 nn.init.normal_(parameter, std=INIT_STD / math.sqrt(2 * config.n_layer))
 
     def forward(self, idx: Tensor, targets: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """idx, targets (B, T) int64 → logits (B, T, V) and the mean loss in nats per token.
-
-        Without targets only the last position's logits (B, 1, V) are computed, and the loss is None.
-        A target of -1 is not counted.
-        """
         assert idx.shape[1] <= self.config.block_size, "the caller crops sequences to block_size"
         x = self.transformer(idx)
         if targets is None:
@@ -154,10 +146,6 @@ class GPT2(nn.Module):
         logits = self.lm_head(x)  # (B, T, V), the largest tensor of the step
         loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=-1)
         return logits, loss
-
-    def num_params(self) -> int:
-        """Parameters without the position embeddings, as nanoGPT counts them (the tied head counts once)."""
-        return sum(p.numel() for p in self.parameters()) - self.transformer.wpe.weight.numel()
 
 
 def _init_weights(module: nn.Module) -> None:

@@ -1,0 +1,153 @@
+"""Muon for the matrices inside the blocks, AdamW for embeddings, head and vectors, as one optimizer.
+
+Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) replaces a matrix's momentum by the
+nearest orthogonal matrix, found by a Newton–Schulz iteration of matrix products. Matrices of one shape are
+stacked, so that each product of the iteration is one batched call.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.optim.adamw import adamw
+
+from nanogpt_cli.config.schema import TrainConfig
+from nanogpt_cli.engine.models.base import LanguageModel
+
+# The quintic a·X + b·XXᵀX + c·(XXᵀ)²X of the Muon post: the steepest slope at zero, so that five rounds bring
+# every singular value to between about 0.7 and 1.2. More precision buys nothing.
+_NS_COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
+_NS_STEPS: Final = 5
+_EPS: Final = 1e-7
+# The momentum starts lower and grows, as in modded-nanogpt and nanochat: early gradients turn quickly.
+_FIRST_MOMENTUM: Final = 0.85
+_MOMENTUM_WARMUP_ITERS: Final = 300
+_ADAM_EPS: Final = 1e-10  # nanochat's: the moments of rare tokens are tiny
+
+
+class MuonAdamW(torch.optim.Optimizer):
+    """Groups have a `kind` ("muon" or "adamw"), the rate `lr`, and `lr_ratio`, its ratio to learning_rate."""
+
+    def __init__(self, groups: Sequence[dict[str, Any]], *, ns_dtype: torch.dtype, fused: bool) -> None:
+        super().__init__(groups, {"weight_decay": 0.0, "lr_ratio": 1.0})
+        self._ns_dtype = ns_dtype
+        self._fused = fused
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient."""
+        assert closure is None, "the trainer computes gradients itself"
+        for group in self.param_groups:
+            with_grad = [p for p in group["params"] if p.grad is not None]
+            if group["kind"] == "muon":
+                self._muon(group, with_grad)
+            elif with_grad:
+                self._adamw(group, with_grad)
+
+    def _muon(self, group: dict[str, Any], parameters: list[nn.Parameter]) -> None:
+        by_shape: dict[torch.Size, list[nn.Parameter]] = {}
+        for parameter in parameters:
+            by_shape.setdefault(parameter.shape, []).append(parameter)
+        for shape, same in by_shape.items():
+            gradients = torch.stack([_gradient(p) for p in same])  # (n, rows, columns)
+            momentum = torch.stack([self._momentum_buffer(p) for p in same])
+            momentum.lerp_(gradients, 1 - group["momentum"])
+            update = orthogonalize(gradients.lerp(momentum, group["momentum"]), self._ns_dtype)  # Nesterov
+            # A tall matrix gets longer steps: its update's entries are smaller for the same spectral norm.
+            scale = group["lr"] * math.sqrt(max(1.0, shape[0] / shape[1]))
+            for parameter, buffer, direction in zip(same, momentum, update, strict=True):
+                self.state[parameter]["momentum_buffer"].copy_(buffer)
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.sub_(direction.to(parameter.dtype), alpha=scale)
+
+    def _momentum_buffer(self, parameter: nn.Parameter) -> Tensor:
+        state = self.state[parameter]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        buffer: Tensor = state["momentum_buffer"]
+        return buffer
+
+    def _adamw(self, group: dict[str, Any], parameters: list[nn.Parameter]) -> None:
+        for parameter in parameters:
+            state = self.state[parameter]
+            if "step" not in state:
+                state["step"] = torch.zeros((), device=parameter.device)
+                state["exp_avg"] = torch.zeros_like(parameter)
+                state["exp_avg_sq"] = torch.zeros_like(parameter)
+        states = [self.state[p] for p in parameters]
+        adamw(
+            [*parameters],
+            [_gradient(p) for p in parameters],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            [state["step"] for state in states],
+            fused=self._fused,
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=_ADAM_EPS,
+            maximize=False,
+        )
+
+
+def orthogonalize(matrices: Tensor, dtype: torch.dtype) -> Tensor:
+    """About U Vᵀ of each matrix U S Vᵀ: (n, rows, columns) → the same shape, computed in `dtype`."""
+    a, b, c = _NS_COEFFICIENTS
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = (matrices.mT if tall else matrices).to(dtype)  # the smaller side first: its Gram matrix is smaller
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=_EPS)  # no singular value above one
+    for _ in range(_NS_STEPS):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    found: Tensor = (x.mT if tall else x).to(matrices.dtype)
+    return found
+
+
+def build_muon(model: LanguageModel, config: TrainConfig, *, ns_dtype: torch.dtype, fused: bool) -> MuonAdamW:
+    """Muon at learning_rate for matrices, AdamW at embedding_lr and head_lr for the rest."""
+    matrices, embeddings, head, vectors = [], [], [], []
+    for name, parameter in model.named_parameters():
+        if parameter.dim() < 2:
+            vectors.append(parameter)
+        elif name.startswith("lm_head."):
+            head.append(parameter)
+        elif _is_embedding(model, name):
+            embeddings.append(parameter)
+        else:
+            matrices.append(parameter)
+    betas = (config.beta1, config.beta2)
+    groups: list[dict[str, Any]] = [
+        {
+            "params": matrices,
+            "kind": "muon",
+            "momentum": config.muon_momentum,
+            "weight_decay": config.weight_decay,
+        }
+    ]
+    for members, rate in ((embeddings + vectors, config.embedding_lr), (head, config.head_lr)):
+        ratio = rate / config.learning_rate if config.learning_rate else 1.0
+        groups.append({"params": members, "kind": "adamw", "betas": betas, "lr_ratio": ratio})
+    for group in groups:
+        group["lr"] = config.learning_rate * group.get("lr_ratio", 1.0)
+    return MuonAdamW([group for group in groups if group["params"]], ns_dtype=ns_dtype, fused=fused)
+
+
+def momentum_at(iter_num: int, config: TrainConfig) -> float:
+    """Muon's momentum: it grows linearly to muon_momentum over the first iterations."""
+    first = min(_FIRST_MOMENTUM, config.muon_momentum)
+    share = min(1.0, iter_num / _MOMENTUM_WARMUP_ITERS)
+    return first + share * (config.muon_momentum - first)
+
+
+def _is_embedding(model: LanguageModel, name: str) -> bool:
+    return isinstance(model.get_submodule(name.rpartition(".")[0]), nn.Embedding)
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad

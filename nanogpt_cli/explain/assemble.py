@@ -6,11 +6,14 @@ from", `resumed_from_iter`) or starts after iteration 0 without a header of its 
 twice, by another rank or because output was collected twice, counts once.
 """
 
+import math
+import operator
 from bisect import bisect_left
 from collections import Counter, deque
 from copy import copy
 from dataclasses import dataclass, field, replace
 
+from nanogpt_cli.explain.formats.columns import Columns
 from nanogpt_cli.explain.records import EvalPoint, Failure, IterPoint, Log, Run, Trainer
 from nanogpt_cli.explain.thinning import Thinned
 
@@ -114,6 +117,22 @@ class Assembler:
         now.trainers[trainer] += 1
         now.run.n_iter_lines += 1
         now.iters.append(point)
+
+    def add_iters(self, trainer: Trainer, lines: Columns) -> None:
+        """Append many training iterations, each as `add_iter` would."""
+        now, iters = self._open, lines.iters
+        values = lines.losses or lines.times_ms or []
+        usual = now.has_points and not now.run.failures and now.last_iter < iters[0] >= now.last
+        if not (usual and math.isfinite(math.fsum(values)) and all(map(operator.lt, iters, iters[1:]))):
+            for i in range(len(iters)):
+                self.add_iter(trainer, lines.point(i))
+            return
+        now.spacing = iters[-1] - (iters[-2] if len(iters) > 1 else now.last_iter)
+        now.last = now.last_iter = iters[-1]
+        now.recent.extend(iters[-_RECENT:])
+        now.trainers[trainer] += len(iters)
+        now.run.n_iter_lines += len(iters)
+        now.iters.extend(values, lines.times_ms, lines.point)
 
     def add_eval(self, trainer: Trainer, point: EvalPoint) -> None:
         """Append an evaluation."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from nanogpt_cli.explain.assemble import Assembler
+from nanogpt_cli.explain.formats.columns import USUAL, Row, Usual
 from nanogpt_cli.explain.formats.generic import GenericReader
 from nanogpt_cli.explain.formats.hf_trainer import HFTrainerReader
 from nanogpt_cli.explain.formats.litgpt import LitGPTReader
@@ -20,9 +21,12 @@ from nanogpt_cli.explain.formats.modded import ModdedReader
 from nanogpt_cli.explain.formats.nanochat import NanochatReader
 from nanogpt_cli.explain.formats.nanogpt import NanoGPTReader
 from nanogpt_cli.explain.formats.torchtitan import TorchtitanReader
+from nanogpt_cli.explain.reading import MAX_LINE_CHARS
 from nanogpt_cli.explain.records import Log
 from nanogpt_cli.explain.tracebacks import TracebackReader
 
+_USUAL_SHARE: Final = 0.25  # of a block's lines; below it, line by line is as fast
+_MAX_NOISE: Final = 4096
 _KEPT_UNREAD: Final = 20
 _UNREAD_CHARS: Final = 500
 _READABLE_CHARS: Final = 8192  # a reader of text lines gets no more; records are longer
@@ -46,11 +50,10 @@ class Dispatcher:
     def __init__(self, log: Log) -> None:
         self._log = log
         self.assembler = Assembler(log)
-        metrics = MetricsReader(self.assembler)
-        self._metrics = metrics
+        self._metrics, self._trainer = MetricsReader(self.assembler), HFTrainerReader(self.assembler)
         # Particular ones before those that take much; `generic` takes nearly anything and is last.
         self._readers: list[Reader] = [
-            metrics,
+            self._metrics,
             MinGPTReader(self.assembler),
             LitGPTReader(self.assembler),
             NanoGPTReader(self.assembler),
@@ -58,7 +61,7 @@ class Dispatcher:
             LlmCReader(self.assembler),
             ModdedReader(self.assembler),
             TorchtitanReader(self.assembler),
-            HFTrainerReader(self.assembler),
+            self._trainer,
             GenericReader(self.assembler),
         ]
         self._order = list(self._readers)
@@ -66,6 +69,8 @@ class Dispatcher:
         self._main_rank: int | None = None
         self._before = ""  # the line before, where it may go on in this one
         self._before_understood = False
+        self._usual: Usual | None = None
+        self._noise: set[bytes] = set()  # lines nobody understood, without their digits
         self._last_understood = ""
 
     @property
@@ -73,22 +78,59 @@ class Dispatcher:
         """Lines of our metrics.jsonl."""
         return self._metrics.n_records
 
-    def feed(self, lines: Sequence[str]) -> None:
-        """Take the next lines."""
-        self._log.n_lines += len(lines)
-        for line in lines:
+    def feed(self, text: str) -> None:
+        """Take a block of complete lines."""
+        if self._usual is None:
+            self._usual = next((u for u in USUAL if _fits(u.pattern, self._last_understood)), None)
+        if self._usual is not None:
+            self._feed_usual(self._usual, text)
+            return
+        # \n only: str.splitlines would also cut at form feeds inside a message.
+        for line in text.split("\n"):
+            self._log.n_lines += 1
             if line and (line := line.rstrip()):
-                self._line(line)
+                self._line(line[:MAX_LINE_CHARS])
 
-    def feed_last(self, line: str) -> None:
-        """Take a line without a line end: it may have been cut anywhere, also inside a number."""
+    def _feed_usual(self, usual: Usual, text: str) -> None:
+        """A block of a log whose lines are mostly of one kind."""
+        rows: list[Row] = []
+        n_usual, all_rows = 0, usual.pattern.findall(text)
+        for row in all_rows:
+            if row[0]:
+                rows.append(row)
+                n_usual += 1
+                continue
+            self._take(usual, rows)
+            rows.clear()
+            self._log.n_lines += 1
+            if line := row[-1].rstrip():
+                self._line(line[:MAX_LINE_CHARS])
+        self._take(usual, rows)
+        if n_usual < _USUAL_SHARE * len(all_rows):
+            self._usual = None
+
+    def _take(self, usual: Usual, rows: Sequence[Row]) -> None:
+        """Consecutive usual lines; the last of them goes the long way, for what else it says of the run."""
+        if not rows:
+            return
+        if len(rows) > 1:
+            self._log.n_lines += len(rows) - 1
+            self._log.n_text_lines += len(rows) - 1
+            self._before = ""
+            self.assembler.add_iters(usual.trainer, usual.columns(rows[:-1]))
+        self._log.n_lines += 1
+        self._line(rows[-1][0])
+
+    def feed_last(self, line: str, *, whole: bool) -> None:
+        """Take the last line; if it has no line end (not `whole`) it may be cut, also inside a number."""
         shape, usual = _DIGITS.sub("9", line.rstrip()), _DIGITS.sub("9", self._last_understood)
-        if len(shape) < len(usual) and usual.startswith(shape) and _COUNTER.search(line):
+        cut = len(shape) < len(usual) and usual.startswith(shape) and _COUNTER.search(line)
+        if cut and not whole:
             self._log.n_lines += 1
             self._log.n_text_lines += 1
             self._unread(line)
         else:
-            self.feed([line])
+            self.feed(line)
 
     def _line(self, line: str) -> None:
         self._log.n_text_lines += 1
@@ -99,6 +141,10 @@ class Dispatcher:
             return
         if len(line) > _READABLE_CHARS and line[0] != "{":
             line = line[:_READABLE_CHARS]
+        kind = line.encode("utf-8", "replace").translate(None, b"0123456789")
+        if kind in self._noise and not (self._before or self._trainer.in_table or self._tracebacks.inside):
+            self._unread(line)
+            return
         if self._understood(line):
             self._last_understood = line
             self._before, self._before_understood = (line, True) if len(line) in _WRAP_WIDTHS else ("", False)
@@ -107,6 +153,8 @@ class Dispatcher:
             self.assembler.add_failure(failure)
             return
         self._notice(line)
+        if not self._before and not self._tracebacks.inside and len(self._noise) < _MAX_NOISE:
+            self._noise.add(kind)
 
     def _understood(self, line: str) -> bool:
         order = self._order
@@ -147,6 +195,11 @@ class Dispatcher:
         if self._main_rank is None:
             self._main_rank = rank
         return rank != self._main_rank
+
+
+def _fits(pattern: re.Pattern[str], line: str) -> bool:
+    found = pattern.match(line) if line else None
+    return found is not None and bool(found[1])
 
 
 def _docker(line: str) -> str:

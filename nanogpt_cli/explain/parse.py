@@ -16,7 +16,7 @@ from nanogpt_cli.errors import NanoGPTError, os_reason
 from nanogpt_cli.explain.dispatch import Dispatcher
 from nanogpt_cli.explain.documents import MAX_DOCUMENT_BYTES, document_lines, may_be_document
 from nanogpt_cli.explain.formats.metrics import settings
-from nanogpt_cli.explain.reading import BLOCK_BYTES, LineSplitter
+from nanogpt_cli.explain.reading import BLOCK_BYTES, TextBlocks
 from nanogpt_cli.explain.records import Log
 
 STDIN: Final = "-"
@@ -99,12 +99,12 @@ class LogReader:
     def __init__(self, source: str) -> None:
         self._log = Log(source=source)
         self._dispatcher = Dispatcher(self._log)
-        self._splitter = LineSplitter()
+        self._blocks = TextBlocks()
 
     def feed(self, raw: bytes) -> None:
         """Take the next bytes."""
-        for lines in self._splitter.feed(raw):
-            self._dispatcher.feed(lines)
+        for text in self._blocks.feed(raw):
+            self._dispatcher.feed(text)
 
     def feed_lines(self, lines: Iterable[str]) -> None:
         """Take lines that were read elsewhere."""
@@ -120,11 +120,8 @@ class LogReader:
 
     def finish(self) -> Log:
         """The log, which has ended."""
-        for line in self._splitter.finish():
-            if self._splitter.unterminated:
-                self._dispatcher.feed_last(line)
-            else:
-                self._dispatcher.feed([line])
+        if rest := self._blocks.finish():
+            self._dispatcher.feed_last(rest, whole=not self._blocks.unterminated)
         self._dispatcher.assembler.finish()
         self._name(self._log)
         return self._log

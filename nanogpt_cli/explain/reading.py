@@ -1,4 +1,4 @@
-"""Bytes of any origin to clean lines, as a stream: never fails on content, never holds more than a block.
+"""Bytes of any origin to clean text, as a stream: never fails on content, never holds more than a block.
 
 UTF-8 unless a byte order mark or a NUL in every other byte says UTF-16; bytes that fit neither become
 U+FFFD. A gzip'd log is unpacked. A bare CR ends a line (tqdm redraws with it). Terminal colour codes and
@@ -9,7 +9,7 @@ import codecs
 import re
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, Final
+from typing import Final
 
 BLOCK_BYTES: Final = 1 << 18
 # A training line is under 1 kB; a JSON record with a whole config about 4 kB. Beyond this the rest of a
@@ -33,50 +33,50 @@ _BOMS: Final = (
 _GZIP: Final = b"\x1f\x8b\x08"
 
 
-class LineSplitter:
-    """Takes bytes as they come and gives blocks of clean, complete lines."""
+class TextBlocks:
+    """Takes bytes as they come and gives clean text in blocks of complete lines, `\\n` between them."""
 
     def __init__(self) -> None:
         self._decoder: codecs.IncrementalDecoder | None = None
         self._wide = False  # UTF-16: control characters are only found after decoding
         self._unpacker: zlib._Decompress | None = None
         self._pending = ""
-        self.unterminated = False  # whether `finish` gave a line that had no line end
+        self.unterminated = False  # whether what `finish` gave had no line end
 
-    def feed(self, raw: bytes) -> Iterator[list[str]]:
-        """The lines that `raw` completes."""
+    def feed(self, raw: bytes) -> Iterator[str]:
+        """The text that `raw` completes."""
         if self._decoder is None and self._unpacker is None and raw.startswith(_GZIP):
             self._unpacker = zlib.decompressobj(wbits=31)
         if self._unpacker is not None:
             yield from self._unpack(raw)
-        elif raw:
-            yield self._split(raw)
+        elif raw and (text := self._block(raw)):
+            yield text
 
-    def finish(self) -> list[str]:
+    def finish(self) -> str:
         """What stands after the last line end."""
         if self._decoder is not None:
             self._pending += self._decoder.decode(b"", final=True)
         rest, self._pending = self._pending, ""
         if not rest:
-            return []
+            return ""
         self.unterminated = not rest.endswith("\r")
-        return self._lines(rest.removesuffix("\r"))
+        return self._clean(rest.removesuffix("\r"))
 
-    def _unpack(self, raw: bytes) -> Iterator[list[str]]:
-        """Lines of a gzip'd log; a damaged rest is passed over."""
+    def _unpack(self, raw: bytes) -> Iterator[str]:
+        """The text of a gzip'd log; a damaged rest is passed over."""
         while raw and self._unpacker is not None:
             try:
                 plain = self._unpacker.decompress(raw, BLOCK_BYTES)  # bounded: a bomb costs time, no memory
             except zlib.error:
                 return
-            if plain:
-                yield self._split(plain)
+            if plain and (text := self._block(plain)):
+                yield text
             raw = self._unpacker.unconsumed_tail
             if self._unpacker.eof:  # several members, as logrotate and cat make them
                 raw = self._unpacker.unused_data
                 self._unpacker = zlib.decompressobj(wbits=31)
 
-    def _split(self, raw: bytes) -> list[str]:
+    def _block(self, raw: bytes) -> str:
         if self._decoder is None:
             name = _encoding(raw)
             self._decoder, self._wide = codecs.getincrementaldecoder(name)(errors="replace"), "16" in name
@@ -87,10 +87,10 @@ class LineSplitter:
         cut = max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1)) + 1
         self._pending = text[cut : cut + MAX_LINE_CHARS]
         if not cut:
-            return []
-        return self._lines(text[: cut - (2 if text[cut - 2 : cut] == "\r\n" else 1)])
+            return ""
+        return self._clean(text[: cut - (2 if text[cut - 2 : cut] == "\r\n" else 1)])
 
-    def _lines(self, text: str) -> list[str]:
+    def _clean(self, text: str) -> str:
         if "\x1b" in text:
             text = _ESCAPES.sub("", text)
         if "\r" in text:
@@ -99,8 +99,7 @@ class LineSplitter:
             text = text.translate(_DROPPED)
         if not text.isascii():
             text = _UNICODE_CONTROLS.sub("", text)
-        # \n only: str.splitlines would also cut at form feeds inside a message.
-        return [line[:MAX_LINE_CHARS] for line in text.split("\n")]
+        return text
 
 
 def _encoding(start: bytes) -> str:
@@ -112,11 +111,3 @@ def _encoding(start: bytes) -> str:
     if len(sample) >= 4 and max(even, odd) > 0.7 * (len(sample) // 2) and min(even, odd) < 0.05 * len(sample):
         return "utf-16-le" if odd > even else "utf-16-be"
     return "utf-8"
-
-
-def line_blocks(stream: BinaryIO) -> Iterator[list[str]]:
-    """The clean lines of `stream`, block by block."""
-    splitter = LineSplitter()
-    while raw := stream.read(BLOCK_BYTES):
-        yield from splitter.feed(raw)
-    yield splitter.finish()

@@ -29,7 +29,8 @@ class Thinned(Generic[Point]):
         self.points = points
         self._value, self._time, self._limit = value, time, limit
         self._bucket_size = 1  # incoming points per bucket; 1: all of them stay
-        self._bucket: list[Point] = []
+        self._bucket: list[Point] = []  # of the points taken since the last full bucket, those that may stay
+        self._taken = 0
         self._last: Point | None = None
 
     def append(self, point: Point) -> None:
@@ -39,18 +40,48 @@ class Thinned(Generic[Point]):
             self.points.append(point)
         else:
             self._bucket.append(point)
-            if len(self._bucket) < self._bucket_size:
+            self._taken += 1
+            if self._taken < self._bucket_size:
                 return
-            self.points += self._keep(self._bucket)
-            self._bucket.clear()
+            self._empty_bucket()
         if len(self.points) >= self._limit:
             self._thin()
 
-    def flush(self) -> None:
-        """Bring the points of an unfinished bucket to `points`, and the log's last one in any case."""
+    def extend(
+        self, values: Sequence[float], times: Sequence[float] | None, point: Callable[[int], Point]
+    ) -> None:
+        """Take many points with finite values; `point(i)` makes one of them, which is asked of few."""
+        start, end = 0, len(values)
+        while start < end:
+            if self._bucket_size == 1:
+                self.append(point(start))
+                start += 1
+                continue
+            stop = min(end, start + self._bucket_size - self._taken)
+            part = values[start:stop]
+            chosen = {0, part.index(min(part)), part.index(max(part))}
+            if times is not None:
+                slow = times[start:stop]
+                chosen.add(slow.index(max(slow)))
+            self._bucket += [point(start + i) for i in sorted(chosen)]
+            self._taken += stop - start
+            start = stop
+            if self._taken >= self._bucket_size:
+                self._empty_bucket()
+                if len(self.points) >= self._limit:
+                    self._thin()
+        if end and self._bucket_size > 1:
+            self._last = point(end - 1)
+
+    def _empty_bucket(self) -> None:
         self.points += self._keep(self._bucket)
         self._bucket.clear()
-        if self._last is not None and not (self.points and self.points[-1] is self._last):
+        self._taken = 0
+
+    def flush(self) -> None:
+        """Bring the points of an unfinished bucket to `points`, and the log's last one in any case."""
+        self._empty_bucket()
+        if self._last is not None and not (self.points and self.points[-1] == self._last):
             self.points.append(self._last)
 
     def renew(self, point: Point) -> None:

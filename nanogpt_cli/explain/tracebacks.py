@@ -38,6 +38,11 @@ class TracebackReader:
         self._location = ""
         self._frame_open = False
 
+    @property
+    def inside(self) -> bool:
+        """Whether a traceback has begun and its last line has not come yet."""
+        return self._inside
+
     def feed(self, line: str) -> Failure | None:
         """The failure that `line` completes, if any."""
         if signal := _SIGNAL.search(line):

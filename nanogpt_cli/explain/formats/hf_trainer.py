@@ -58,6 +58,11 @@ class HFTrainerReader:
         self._n_logged = 0
         self._table = ""  # "Step" or "Epoch" while its rows follow
 
+    @property
+    def in_table(self) -> bool:
+        """Whether the line before was a row of the notebook's table, so that bare numbers mean something."""
+        return bool(self._table)
+
     def feed(self, line: str) -> bool:
         """Take one line; False if it gives no loss and says nothing about the training."""
         bar = "/" in line and "| " in line and self._progress(line)

@@ -178,7 +178,8 @@ class ConfigReader:
             self._in_source = True
         if self._in_source or ("=" not in line and ":" not in line):
             return self._in_echo and line.lstrip().startswith("#")
-        if self._DICT.search(line):
+        # litgpt's EvalArgs(max_iters=…) counts batches of an evaluation.
+        if "loss" not in line and "EvalArgs(" not in line and self._DICT.search(line):
             pairs = self._PAIR.findall(line[:20_000])
             for name, value in pairs:
                 _set(self._assembler.current, name, value)

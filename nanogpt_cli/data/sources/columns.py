@@ -28,7 +28,7 @@ def choose_text_column(
     """The name of the text column of `what`, which is how the user called the table.
 
     `columns` gives each column's kind: `TEXT`, `LISTS`, `OBJECTS`, or words for what else it holds ("int64").
-    A guess is told to `reporter`. Raises where nothing is obvious, or what is asked for is missing or no text.
+    A guess is reported. Raises where none is obvious, and where the one asked for is missing or no text.
     """
     if requested is not None:
         return _check_requested(columns, requested, what)
@@ -78,7 +78,7 @@ def _nothing_obvious(columns: Mapping[str, str], texts: list[str], what: str) ->
 
 def nested_value(column: str, what: str, kind: str) -> NanoGPTError:
     """The error for a column of lists or objects, as chats are kept in, and how to make text of them."""
-    hint = f"write a column of strings instead, each with all the turns of a chat in {column!r}, and prepare that"
+    hint = f"write a column of strings instead, each with all the turns in {column!r}, and prepare that"
     if ".json" in what or ".ndjson" in what:
         turns = f'{{text: ([.{column}[] | .role + ": " + .content] | join("\\n"))}}'
         hint = f"write the turns out as text: jq -c '{turns}' {shlex.quote(what)} > chats.jsonl"

@@ -90,7 +90,7 @@ def test_warning_and_advice() -> None:
     ("args", "code", "message", "hint"),
     [
         (["missing.txt"], 1, "there is no file missing.txt", "nanogpt prepare input.txt"),
-        (["."], 1, ". is a folder, not a text file", "cat ./*.txt > input.txt"),
+        (["none/*.txt"], 1, "there is no file none", "nanogpt prepare python-docs"),
         (["input.txt", "-t", "chr"], 2, "there is no tokenizer 'chr'", "--tokenizer char, or another of"),
         (["input.txt", "--val-fraction", "2"], 2, "--val-fraction must lie between 0 and 1", "0.1"),
         (

@@ -49,7 +49,7 @@ def new_directory(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{TEMPORARY_PREFIX}{target.name}-"))
     try:
-        temporary.chmod(0o777 & ~_umask())
+        make_public(temporary)
         yield temporary
         for path in sorted(temporary.rglob("*")):
             if path.is_file():
@@ -62,6 +62,11 @@ def new_directory(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     fsync_directory(target.parent)
+
+
+def make_public(folder: Path) -> None:
+    """Give a folder that mkdtemp made private the permissions that any new folder gets."""
+    folder.chmod(0o777 & ~_umask())
 
 
 def fsync_file(path: Path) -> None:

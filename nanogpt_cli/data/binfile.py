@@ -4,6 +4,7 @@ uint16 up to a vocabulary of 65,536, uint32 beyond. Nothing in the file says whi
 """
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,22 +25,44 @@ def dtype_for(vocab_size: int) -> np.dtype:
 
 
 class BinWriter:
-    """Appends token ids to a new file, counting and hashing them on the way."""
+    """Appends token ids to a file, counting and hashing them on the way.
 
-    def __init__(self, path: Path, dtype: np.dtype) -> None:
+    `kept_tokens` are those of an earlier attempt that stay; whatever the file holds beyond them goes.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype, *, kept_tokens: int = 0) -> None:
         self.path = path
-        self.tokens = 0
+        self.tokens = kept_tokens
         self._dtype = dtype
         self._digest = hashlib.sha256()
-        self._file = path.open("xb")
+        self._file = path.open("r+b" if kept_tokens else "wb")
+        if kept_tokens:
+            self._keep(kept_tokens * dtype.itemsize)
+
+    def _keep(self, size_bytes: int) -> None:
+        left = size_bytes
+        while left and (raw := self._file.read(min(left, _SCAN_BYTES))):
+            self._digest.update(raw)
+            left -= len(raw)
+        if left:
+            raise EOFError(f"{self.path} is shorter than the {size_bytes:,} bytes that were to be kept")
+        self._file.truncate(size_bytes)
+        self._file.seek(size_bytes)
 
     def write(self, ids: np.ndarray) -> None:
         """Append `ids`, (T,)."""
-        assert not ids.size or int(ids.max()) <= np.iinfo(self._dtype).max, "ids do not fit the file's type"
-        raw = ids.astype(self._dtype).tobytes()
+        if ids.dtype != self._dtype:
+            top = np.iinfo(self._dtype).max
+            assert not ids.size or int(ids.max()) <= top, "ids do not fit the file's type"
+        raw = np.ascontiguousarray(ids, dtype=self._dtype).data.cast("B") if ids.size else b""
         self._file.write(raw)
         self._digest.update(raw)
         self.tokens += len(ids)
+
+    def sync(self) -> None:
+        """Force all that was written to the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
     @property
     def sha256(self) -> str:

@@ -5,8 +5,6 @@ changes, a marker is written that makes `open_dataset` refuse the folder; it is 
 crash in between leaves a folder that says what happened, never one that mixes two datasets.
 """
 
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -26,24 +24,20 @@ def holds_dataset(folder: Path) -> bool:
     return any((folder / name).exists() for name in DATASET_FILES)
 
 
-def install(target: Path, build: Callable[[Path], None], command: str) -> None:
-    """Let `build` fill a temporary folder, then make its files the dataset `target`.
+def install(target: Path, new: Path, command: str) -> None:
+    """Make the files in the folder `new`, on the same file system, the dataset `target`.
 
-    `command` is what the user types to finish an interrupted replacement. When `build` fails, nothing of
-    `target` has changed.
+    `command` is what the user types to finish an interrupted replacement. `new` holds nothing else, and is
+    gone afterwards where `target` did not exist.
     """
-    if not target.exists():
-        with files.new_directory(target) as folder:
-            build(folder)
-        return
-    # Inside the target, because that may be a link to, or a mount of, another file system: only within one
-    # can files be renamed into place.
-    with tempfile.TemporaryDirectory(dir=target, prefix=files.TEMPORARY_PREFIX) as name:
-        folder = Path(name)
-        build(folder)
-        for path in sorted(folder.iterdir()):
-            files.fsync_file(path)
-        _replace_files(folder, target, command)
+    for path in sorted(new.iterdir()):
+        files.fsync_file(path)
+    files.fsync_directory(new)
+    if target.exists():
+        _replace_files(new, target, command)
+    else:
+        new.rename(target)
+        files.fsync_directory(target.parent)
 
 
 def _replace_files(new: Path, target: Path, command: str) -> None:

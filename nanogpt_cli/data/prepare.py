@@ -1,29 +1,28 @@
-"""`prepare`: from a text to a dataset folder that trains here and in nanoGPT.
+"""`prepare`: from any text to a dataset folder that trains here and in nanoGPT.
 
-Two passes over the text in constant memory: the first counts it and collects its characters, the second
-encodes it. Nothing is written before the text, the tokenizer and the split are known to be good; then either
-the whole dataset appears or nothing does.
+Two passes over the text in constant memory: the first counts it and collects what the tokenizer must know,
+the second encodes it. Nothing is put in place before the text, the tokenizer, the split and every token are
+known to be good; then either the whole dataset appears or nothing does.
 """
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from nanogpt_cli import files
+from nanogpt_cli.data.alphabet import Alphabet
 from nanogpt_cli.data.binfile import dtype_for
 from nanogpt_cli.data.dataset import INTERRUPTED_MARKER, open_dataset
-from nanogpt_cli.data.install import holds_dataset, install
-from nanogpt_cli.data.meta import (
-    META_JSON,
-    DatasetMeta,
-    SourceMeta,
-    SplitMeta,
-    read_meta,
-)
+from nanogpt_cli.data.install import DATASET_FILES, holds_dataset, install
+from nanogpt_cli.data.job import Job, load_job
+from nanogpt_cli.data.mark import Mark
+from nanogpt_cli.data.meta import META_JSON, DatasetMeta, SourceMeta, SplitMeta, read_meta
 from nanogpt_cli.data.nanogpt_folder import META_PKL, meta_pkl
+from nanogpt_cli.data.pipeline import thread_count
 from nanogpt_cli.data.prepared import PreparedDataset, PreparedSplit
-from nanogpt_cli.data.recipes import DEFAULT_TOKENIZER, TokenizerOptions, choose_recipe
+from nanogpt_cli.data.recipes import DEFAULT_TOKENIZER, Recipe, TokenizerOptions, choose_recipe
 from nanogpt_cli.data.request import (
     DEFAULT_ROOT,
     DEFAULT_SEED,
@@ -32,23 +31,22 @@ from nanogpt_cli.data.request import (
     PLAIN_TOKENIZER,
     Request,
 )
+from nanogpt_cli.data.sampling import EvenSample
 from nanogpt_cli.data.sources.base import Source, SourceOptions
 from nanogpt_cli.data.sources.names import check_name
 from nanogpt_cli.data.sources.open import open_sources
-from nanogpt_cli.data.split_writer import write_splits
-from nanogpt_cli.data.survey import Survey, split_position, survey
-from nanogpt_cli.data.tokenizers import (
-    Tokenizer,
-    save_tokenizer,
-    tokenizer_hash,
-)
+from nanogpt_cli.data.split_writer import Input, SplitWriter
+from nanogpt_cli.data.splitting import choose_split, too_short_hint
+from nanogpt_cli.data.spool import spooled
+from nanogpt_cli.data.survey import survey
+from nanogpt_cli.data.tokenizers import load_tokenizer, save_tokenizer, tokenizer_hash
+from nanogpt_cli.data.workplace import Leftover, PointlessToResumeError, Workplace
 from nanogpt_cli.errors import NanoGPTError, UsageError, os_reason
-from nanogpt_cli.events import NullReporter, Reporter, Warned
+from nanogpt_cli.events import Notice, NullReporter, Reporter
 
 __all__ = ["PreparedDataset", "PreparedSplit", "prepare"]
 
 DEFAULT_BLOCK_SIZE: Final = 64  # cpu-tiny's
-_SHORTEST_USEFUL_VAL: Final = 65  # one window of cpu-tiny: block_size 64 and the token after it
 
 
 def prepare(
@@ -68,14 +66,17 @@ def prepare(
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> PreparedDataset:
-    """Make the dataset `data_root/<name>` of a text; raises NanoGPTError for all that cannot be used.
+    """Make the dataset `data_root/<name>` of texts; raises NanoGPTError for all that cannot be used.
 
-    The first `1 - val_fraction` of the characters train, the rest validate, as in nanoGPT. A dataset that is
-    there already is left alone: if it is the very same, that is the result; if not, `overwrite` is needed.
+    One text is split by position: its first `1 - val_fraction` trains, as in nanoGPT. Of a collection whole
+    documents are drawn by `seed`. `val_file` validates instead, and all else trains. Both splits must hold
+    `block_size + 1` tokens. A dataset that is there already is left alone: if it is the very same, that is
+    the result; if not, `overwrite` is needed. `resume` goes on with what an interrupted call has left.
     """
-    listener = reporter or NullReporter()
     if not (math.isfinite(val_fraction) and 0 < val_fraction < 1):
         raise UsageError(f"--val-fraction must lie between 0 and 1, not {val_fraction}", "--val-fraction 0.1")
+    if not 0 <= seed < 1 << 64:
+        raise UsageError(f"--seed must lie between 0 and 2^64 - 1, not {seed}", f"--seed {DEFAULT_SEED}")
     request = Request(
         sources=(sources,) if isinstance(sources, str) else tuple(sources),
         tokenizer=tokenizer,
@@ -85,36 +86,222 @@ def prepare(
         val_fraction=val_fraction,
         seed=seed,
     )
-    recipe = choose_recipe(tokenizer, tokenizer_options)
-    text = open_sources(request.sources, source_options, listener)
-    folder = data_root / (check_name(name) if name is not None else text.dataset_name)
-    command = request.command(folder, "--overwrite")
-    _check_target(folder)
-    found = survey(text, listener)
-    position = split_position(found, val_fraction, text.label)
-    if holds_dataset(folder) and not overwrite and not (folder / INTERRUPTED_MARKER).exists():
-        return _unchanged(folder, found, request, command, listener)
-
-    vocabulary = recipe.build(alphabet=found.alphabet, sample=(), reporter=listener)
-    made: list[DatasetMeta] = []
-
-    def build(temporary: Path) -> None:
-        splits = write_splits(text, vocabulary, found, position, temporary, listener)
-        made.append(_describe(text, found, vocabulary, splits, request))
-        save_tokenizer(vocabulary, temporary)
-        if (raw := meta_pkl(vocabulary)) is not None:
-            files.write_atomic(temporary / META_PKL, raw)
-        files.write_json(temporary / META_JSON, made[0].to_document())
-
+    listener = reporter or NullReporter()
+    preparation = _Preparation(request, data_root, name, block_size, thread_count(threads), listener)
     try:
-        install(folder, build, command)
+        return preparation.run(resume=resume, overwrite=overwrite)
     except OSError as error:
         raise NanoGPTError(
-            f"{folder} cannot be written: {os_reason(error)}",
+            f"{preparation.folder} cannot be written: {os_reason(error)}",
             f"check the permissions of {data_root} and the free space (df -h {data_root}), then run it again",
         ) from error
-    _warn_if_short(made[0], val_fraction, listener)
-    return _prepared(folder, made[0], unchanged=False)
+
+
+class _Preparation:
+    """One call of `prepare`: what is asked for, where it goes, and the steps to it."""
+
+    def __init__(
+        self,
+        request: Request,
+        data_root: Path,
+        name: str | None,
+        block_size: int,
+        threads: int,
+        reporter: Reporter,
+    ) -> None:
+        self._started = time.monotonic()
+        self._request = request
+        self._block_size = block_size
+        self._threads = threads
+        self._reporter = reporter
+        self._recipe: Recipe = choose_recipe(request.tokenizer, request.tokenizer_options, reporter)
+        self._sources: list[Source] = [open_sources(request.sources, request.source_options, reporter)]
+        if request.val_file is not None:
+            self._sources.append(open_sources([request.val_file], request.source_options, reporter))
+        self.folder = data_root / (check_name(name) if name is not None else self._sources[0].dataset_name)
+        self._command = request.command(self.folder, "--overwrite")
+
+    def run(self, *, resume: bool, overwrite: bool) -> PreparedDataset:
+        """Make the dataset, or find that it is there."""
+        _check_target(self.folder)
+        with Workplace(self.folder) as place:
+            interrupted = self._interrupted(place, resume=resume, overwrite=overwrite)
+            self._spool(place, resumed=interrupted is not None)
+            if interrupted is not None:
+                job, mark = interrupted
+            else:
+                job, mark = self._survey(), None
+                occupied = holds_dataset(self.folder) and not (self.folder / INTERRUPTED_MARKER).exists()
+                if occupied and not overwrite:
+                    return self._unchanged(job)
+                save_tokenizer(job.tokenizer, place.folder)
+            meta = self._write(job, mark, place)
+            self._check_lengths(meta)
+            self._put_in_place(meta, place)
+        return _prepared(self.folder, meta, unchanged=False)
+
+    # ---- before
+
+    def _interrupted(self, place: Workplace, *, resume: bool, overwrite: bool) -> tuple[Job, Mark] | None:
+        """The job that an earlier call has left, if it is to be resumed; other leftovers are removed."""
+        found: tuple[Job, Mark] | None = None
+        for leftover in place.leftovers():
+            loaded = load_job(leftover.path, self._request)
+            if loaded is None or (overwrite and not resume) or found is not None:
+                self._remove(leftover)
+            elif resume:
+                place.adopt(leftover)
+                found = loaded
+            else:
+                leftover.lock.close()
+                raise NanoGPTError(
+                    f"the preparation of {self.folder} was interrupted at {loaded[1].fraction:.0%}",
+                    f"to go on: {self._request.command(self.folder, '--resume')}; "
+                    f"to begin again: {self._command}",
+                )
+        if resume and found is None:
+            self._say(f"there is nothing to resume for {self.folder}: beginning at the beginning")
+        return found
+
+    def _remove(self, leftover: Leftover) -> None:
+        leftover.remove()
+        self._say(f"removed {leftover.path}, left behind by a preparation that was interrupted")
+
+    def _spool(self, place: Workplace, *, resumed: bool) -> None:
+        """Keep what can be read only once, as two passes are needed."""
+        for number, source in enumerate(self._sources):
+            if not source.repeatable:
+                path = place.folder / f"spool-{number}"
+                self._sources[number] = spooled(source, path, self._reporter, again=resumed)
+
+    def _survey(self) -> Job:
+        """The first pass over every source, and what it decides."""
+        alphabet = Alphabet() if self._recipe.needs_alphabet else None
+        sample = EvenSample(self._recipe.sample_bytes)
+        surveys = []
+        for number, source in enumerate(self._sources):
+            wanted = sample if self._recipe.sample_bytes and number == 0 else None
+            surveys.append(
+                survey(source, self._reporter, threads=self._threads, alphabet=alphabet, sample=wanted)
+            )
+        request, own_val = self._request, len(self._sources) > 1
+        splits = [
+            choose_split(
+                found,
+                collection=source.collection,
+                side="val" if number else "train" if own_val else None,
+                val_fraction=request.val_fraction,
+                seed=request.seed,
+                label=source.label,
+            )
+            for number, (source, found) in enumerate(zip(self._sources, surveys, strict=True))
+        ]
+        characters = alphabet.characters if alphabet else ""
+        return Job(
+            request=request,
+            tokenizer=self._recipe.build(alphabet=characters, sample=sample, reporter=self._reporter),
+            surveys=surveys,
+            splits=splits,
+            ids_used=len(characters) if alphabet else None,
+        )
+
+    def _unchanged(self, job: Job) -> PreparedDataset:
+        """The dataset in the folder if preparing would give the same; else an error."""
+        meta = read_meta(self.folder)
+        if meta is None:
+            raise NanoGPTError(
+                f"{self.folder} already holds a dataset", f"to replace its tokens: {self._command}"
+            )
+        if not _same(meta, self._describe(job, meta.splits, meta.ids_used)):
+            raise NanoGPTError(
+                f"{self.folder} already holds another dataset "
+                f"({meta.source.label}, tokenizer {meta.tokenizer_name})",
+                f"to replace it: {self._command}; to keep both: add --name and another name",
+            )
+        open_dataset(str(self.folder), Path(), reporter=self._reporter)
+        self._check_lengths(meta)
+        return _prepared(self.folder, meta, unchanged=True)
+
+    # ---- the second pass, and after
+
+    def _write(self, job: Job, mark: Mark | None, place: Workplace) -> DatasetMeta:
+        def record(reached: Mark) -> None:
+            job.save(place.folder, reached)
+            place.resumable = True
+
+        writer = SplitWriter(
+            [
+                Input(source=source, found=found, split=split)
+                for source, found, split in zip(self._sources, job.surveys, job.splits, strict=True)
+            ],
+            job.tokenizer,
+            place.folder,
+            self._reporter,
+            threads=self._threads,
+            count_ids=job.ids_used is None,
+            record=record,
+            done=mark,
+            started=self._started,
+        )
+        try:
+            splits = writer.write()
+        except (KeyboardInterrupt, SystemExit, OSError):
+            if place.resumable:
+                self._say(f"to go on later: {self._request.command(self.folder, '--resume')}")
+            raise
+        return self._describe(job, splits, writer.ids_used if job.ids_used is None else job.ids_used)
+
+    def _describe(self, job: Job, splits: Mapping[str, SplitMeta], ids_used: int | None) -> DatasetMeta:
+        sources = [
+            SourceMeta(
+                kind=source.kind,
+                label=source.label,
+                sha256=found.sha256,
+                bytes=found.bytes,
+                characters=found.characters,
+                documents=found.documents,
+            )
+            for source, found in zip(self._sources, job.surveys, strict=True)
+        ]
+        return DatasetMeta(
+            tokenizer_kind=job.tokenizer.kind,
+            tokenizer_name=job.tokenizer.name,
+            tokenizer_sha256=tokenizer_hash(job.tokenizer),
+            vocab_size=job.tokenizer.vocab_size,
+            splits=splits,
+            source=sources[0],
+            val_fraction=job.request.val_fraction,
+            val_source=sources[1] if len(sources) > 1 else None,
+            split_rule=job.splits[0].rule,
+            ids_used=ids_used,
+            request=job.request,
+        )
+
+    def _check_lengths(self, meta: DatasetMeta) -> None:
+        """Each split must hold one window and the token after it."""
+        for name, split in meta.splits.items():
+            if split.tokens <= self._block_size:
+                raise PointlessToResumeError(
+                    f"{name} has only {split.tokens:,} tokens, and one window of block_size "
+                    f"{self._block_size} needs {self._block_size + 1:,}",
+                    too_short_hint(meta, self._block_size),
+                )
+
+    def _put_in_place(self, meta: DatasetMeta, place: Workplace) -> None:
+        folder = place.folder
+        tokenizer = load_tokenizer(folder)
+        if (raw := meta_pkl(tokenizer)) is not None:
+            files.write_atomic(folder / META_PKL, raw)
+        files.write_json(folder / META_JSON, meta.to_document())
+        place.resumable = False  # from here on it is whole, or gone
+        place.release()
+        for path in folder.iterdir():
+            if path.name not in DATASET_FILES:
+                path.unlink()
+        install(self.folder, folder, self._command)
+
+    def _say(self, message: str) -> None:
+        self._reporter.emit(Notice(message=message))
 
 
 def _check_target(folder: Path) -> None:
@@ -125,45 +312,16 @@ def _check_target(folder: Path) -> None:
             )
 
 
-def _unchanged(
-    folder: Path, found: Survey, request: Request, command: str, reporter: Reporter
-) -> PreparedDataset:
-    """The dataset in `folder` if preparing would give the same; else an error."""
-    meta = read_meta(folder)
-    if meta is None:
-        raise NanoGPTError(f"{folder} already holds a dataset", f"to replace its tokens: {command}")
-    wanted = (found.sha256, found.documents, request.tokenizer, request.val_fraction)
-    existing = (meta.source.sha256, meta.source.documents, meta.tokenizer_name, meta.val_fraction)
-    if existing != wanted:
-        raise NanoGPTError(
-            f"{folder} already holds another dataset ({meta.source.label}, tokenizer {meta.tokenizer_name})",
-            f"to replace it: {command}; to keep both: add --name and another name",
-        )
-    open_dataset(str(folder), Path(), reporter=reporter)
-    _warn_if_short(meta, request.val_fraction, reporter)
-    return _prepared(folder, meta, unchanged=True)
+def _same(existing: DatasetMeta, wanted: DatasetMeta) -> bool:
+    """Whether two datasets hold the same tokens, split in the same way."""
 
+    def identity(meta: DatasetMeta) -> tuple[object, ...]:
+        texts = [(text.sha256, text.documents) for text in (meta.source, meta.val_source) if text]
+        seed = meta.request.seed if meta.request and meta.split_rule == "documents" else None
+        fraction = None if meta.split_rule == "val_file" else meta.val_fraction
+        return meta.tokenizer_sha256, texts, meta.split_rule, fraction, seed
 
-def _describe(
-    source: Source, found: Survey, tokenizer: Tokenizer, splits: Mapping[str, SplitMeta], request: Request
-) -> DatasetMeta:
-    return DatasetMeta(
-        tokenizer_kind=tokenizer.kind,
-        tokenizer_name=tokenizer.name,
-        tokenizer_sha256=tokenizer_hash(tokenizer),
-        vocab_size=tokenizer.vocab_size,
-        splits=splits,
-        source=SourceMeta(
-            kind=source.kind,
-            label=source.label,
-            sha256=found.sha256,
-            bytes=found.bytes,
-            characters=found.characters,
-            documents=found.documents,
-        ),
-        val_fraction=request.val_fraction,
-        request=request,
-    )
+    return identity(existing) == identity(wanted)
 
 
 def _prepared(folder: Path, meta: DatasetMeta, *, unchanged: bool) -> PreparedDataset:
@@ -171,28 +329,15 @@ def _prepared(folder: Path, meta: DatasetMeta, *, unchanged: bool) -> PreparedDa
         path=folder,
         name=folder.name,
         tokenizer=meta.tokenizer_name,
+        tokenizer_kind=meta.tokenizer_kind,
         vocab_size=meta.vocab_size,
+        ids_used=meta.ids_used,
         dtype=dtype_for(meta.vocab_size).name,
         splits={
             name: PreparedSplit(tokens=split.tokens, bytes=split.bytes, documents=split.documents)
             for name, split in meta.splits.items()
         },
-        characters=meta.source.characters,
+        split_rule=meta.split_rule,
+        characters=meta.source.characters + (meta.val_source.characters if meta.val_source else 0),
         unchanged=unchanged,
     )
-
-
-def _warn_if_short(meta: DatasetMeta, val_fraction: float, reporter: Reporter) -> None:
-    tokens = meta.splits["val"].tokens
-    if tokens < _SHORTEST_USEFUL_VAL:
-        larger = (
-            f" or a larger share (--val-fraction {min(0.5, 2 * val_fraction):g})"
-            if val_fraction < 0.5
-            else ""
-        )
-        reporter.emit(
-            Warned(
-                message=f"val has only {tokens} tokens; training with block_size 64 needs "
-                f"{_SHORTEST_USEFUL_VAL}: use a longer text{larger}"
-            )
-        )

@@ -25,9 +25,12 @@ class PreparedDataset:
     path: Path
     name: str
     tokenizer: str
+    tokenizer_kind: str
     vocab_size: int
+    ids_used: int | None  # distinct ids that occur; None for datasets made before this was counted
     dtype: str
     splits: Mapping[str, PreparedSplit]
+    split_rule: str  # "position", "documents" or "val_file"
     characters: int
     unchanged: bool
 
@@ -65,8 +68,10 @@ class PreparedDataset:
             "path": str(self.path),
             "tokenizer": self.tokenizer,
             "vocab_size": self.vocab_size,
+            "ids_used": self.ids_used,
             "dtype": self.dtype,
             "splits": {name: asdict(split) for name, split in self.splits.items()},
+            "split_rule": self.split_rule,
             "bytes_per_token": round(self.bytes_per_token, 4),
             "unchanged": self.unchanged,
         }

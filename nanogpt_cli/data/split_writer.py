@@ -1,87 +1,182 @@
-"""The second pass: text in, `train.bin` and `val.bin` out, each document cut at the split's position."""
+"""The second pass: text in, `train.bin` and `val.bin` out, in constant memory and with every core at work.
 
+One thread reads and cuts, several encode, one hashes the text, one writes and hashes the tokens. Every now
+and then what is on the disk is recorded, so that an interrupted job can go on from there.
+"""
+
+import contextlib
 import hashlib
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import Final
 
 from nanogpt_cli.data.binfile import BinWriter, dtype_for
+from nanogpt_cli.data.encoding import ChunkEncoder, EncodedChunk, IdsUsed
+from nanogpt_cli.data.mark import Mark, SideMark, pack_ids, unpack_ids
 from nanogpt_cli.data.meta import SplitMeta
+from nanogpt_cli.data.pipeline import Lane, in_order
 from nanogpt_cli.data.sources.base import Source
-from nanogpt_cli.data.streaming import StreamEncoder
-from nanogpt_cli.data.survey import Survey
+from nanogpt_cli.data.splitting import Split
+from nanogpt_cli.data.streaming import Part, chunks
+from nanogpt_cli.data.survey import Survey, utf8_of
 from nanogpt_cli.data.tokenizers import Tokenizer
-from nanogpt_cli.errors import NanoGPTError
+from nanogpt_cli.data.workplace import PointlessToResumeError
 from nanogpt_cli.events import Progress, Reporter
+
+MARK_SECONDS: Final = 20.0  # about so much work is lost by a kill
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """A source whose text is known from its survey, and how it is split."""
+
+    source: Source
+    found: Survey
+    split: Split
 
 
 class SplitWriter:
-    """Encodes the documents of one split into one file."""
+    """Writes the tokens of all inputs, one input after the other, into the two files of `folder`.
 
-    def __init__(self, out: BinWriter, tokenizer: Tokenizer) -> None:
-        self.text_bytes = 0
-        self.documents = 0
-        self.document_open = False
-        self._out = out
-        self._encoder = StreamEncoder(tokenizer)
-
-    def add(self, text: str) -> None:
-        """Go on with the current document; an empty text changes nothing."""
-        if text:
-            self.document_open = True
-            self.text_bytes += len(text.encode("utf-8"))
-            self._out.write(self._encoder.feed(text))
-
-    def end_document(self, end_of_text: int | None) -> None:
-        """End the current document, if there is one, with a token where one is given."""
-        if not self.document_open:
-            return
-        self._out.write(self._encoder.finish())
-        if end_of_text is not None:
-            self._out.write(np.array([end_of_text]))
-        self.documents += 1
-        self.document_open = False
-
-    def meta(self) -> SplitMeta:
-        """What meta.json says of the split."""
-        return SplitMeta(
-            file=self._out.path.name,
-            tokens=self._out.tokens,
-            bytes=self.text_bytes,
-            documents=self.documents,
-            sha256=self._out.sha256,
-        )
-
-
-def write_splits(
-    source: Source, tokenizer: Tokenizer, found: Survey, position: int, folder: Path, reporter: Reporter
-) -> dict[str, SplitMeta]:
-    """Write both files; `position` is how many characters go to train.
-
-    A document of a collection ends with the tokenizer's end-of-text token, as in nanoGPT's openwebtext. Where
-    the position falls inside a document, its first part gets no such token: it does not end there.
+    `record` is called with each `Mark` that has reached the disk; `done` is the last one of an earlier
+    attempt. `count_ids` says whether to find out which ids occur.
     """
-    digest = hashlib.sha256()
-    dtype = dtype_for(tokenizer.vocab_size)
-    end_of_text = tokenizer.end_of_text if source.collection else None
-    with ExitStack() as stack:
-        outs = [stack.enter_context(BinWriter(folder / f"{name}.bin", dtype)) for name in ("train", "val")]
-        train, val = (SplitWriter(out, tokenizer) for out in outs)
-        for document in source.documents():
-            for text in document:
-                digest.update(text.encode("utf-8"))
-                head, tail = text[:position], text[position:]
-                position -= len(head)
-                train.add(head)
-                val.add(tail)
-                done = train.text_bytes + val.text_bytes
-                reporter.emit(Progress(task="encoding", done=done, total=found.bytes, unit="bytes"))
-            train.end_document(None if val.document_open else end_of_text)
-            val.end_document(end_of_text)
-    if digest.hexdigest() != found.sha256:
-        raise NanoGPTError(
-            f"{source.label} changed while it was being read",
-            "wait until it is complete, then run the same command again",
+
+    def __init__(
+        self,
+        inputs: Sequence[Input],
+        tokenizer: Tokenizer,
+        folder: Path,
+        reporter: Reporter,
+        *,
+        threads: int,
+        count_ids: bool,
+        record: Callable[[Mark], None],
+        done: Mark | None = None,
+        started: float | None = None,
+    ) -> None:
+        self._inputs = inputs
+        self._tokenizer = tokenizer
+        self._folder = folder
+        self._reporter = reporter
+        self._threads = threads
+        self._record = record
+        self._done = done or Mark()
+        self._used = IdsUsed(tokenizer.vocab_size) if count_ids else None
+        if self._used is not None:
+            self._used.seen = unpack_ids(self._done.used, tokenizer.vocab_size)
+        self._text_bytes = [self._done.train.bytes, self._done.val.bytes]
+        self._documents = [self._done.train.documents, self._done.val.documents]
+        self._bytes_done = 0  # of text, of all inputs
+        self._bytes_total = sum(item.found.bytes for item in inputs)
+        self._marked = time.monotonic() if started is None else started
+        self._outs: list[BinWriter] = []
+
+    def write(self) -> dict[str, SplitMeta]:
+        """Encode and write everything; returns what meta.json says of each split."""
+        dtype = dtype_for(self._tokenizer.vocab_size)
+        with ExitStack() as stack:
+            for name, kept in (("train", self._done.train), ("val", self._done.val)):
+                out = BinWriter(self._folder / f"{name}.bin", dtype, kept_tokens=kept.tokens)
+                self._outs.append(stack.enter_context(out))
+            hashing, writing = stack.enter_context(Lane()), stack.enter_context(Lane())
+            for number, item in enumerate(self._inputs):
+                if number >= self._done.input:
+                    self._write_input(number, item, hashing, writing)
+                else:
+                    self._bytes_done += item.found.bytes
+            writing.wait()
+        return {name: self._meta(side) for side, name in enumerate(("train", "val"))}
+
+    @property
+    def ids_used(self) -> int:
+        """How many distinct ids occur, where they were counted; else all of them."""
+        return self._tokenizer.vocab_size if self._used is None else int(self._used.seen.sum())
+
+    def _write_input(self, number: int, item: Input, hashing: Lane, writing: Lane) -> None:
+        digest = hashlib.sha256()
+        stream = chunks(item.source, item.split.train_characters, self._tokenizer.safe_cut)
+        n_chunks = self._done.chunks if number == self._done.input else 0
+        self._skip(stream, n_chunks, item, digest.update)
+        if n_chunks and digest.hexdigest() != self._done.text_sha256:
+            raise _changed(item.source)
+        end_of_text = self._tokenizer.end_of_text if item.source.collection else None
+        encode = ChunkEncoder(
+            self._tokenizer, end_of_text=end_of_text, used=self._used, label=item.source.label
         )
-    return {"train": train.meta(), "val": val.meta()}
+        with contextlib.closing(in_order(encode, stream, threads=self._threads)) as encoded_chunks:
+            for encoded in encoded_chunks:
+                hashing.do(digest.update, encoded.text)
+                writing.do(self._append, encoded)
+                n_chunks += 1
+                self._progress("encoding", len(encoded.text))
+                if time.monotonic() - self._marked >= MARK_SECONDS:
+                    hashing.wait()
+                    writing.wait()
+                    self._set_mark(number, n_chunks, digest.hexdigest())
+        hashing.wait()
+        if digest.hexdigest() != item.found.sha256:
+            raise _changed(item.source)
+
+    def _skip(
+        self, stream: Iterator[list[Part]], n_chunks: int, item: Input, see: Callable[[bytes], None]
+    ) -> None:
+        """Read again, without encoding, what an earlier attempt has written."""
+        for chunk in itertools.islice(stream, n_chunks):
+            raw = utf8_of("".join(part.text for part in chunk), item.source.label)
+            see(raw)
+            self._progress("reading again", len(raw))
+
+    def _append(self, encoded: EncodedChunk) -> None:
+        for side, (out, part) in enumerate(zip(self._outs, encoded.sides, strict=True)):
+            out.write(part.ids)
+            self._text_bytes[side] += part.text_bytes
+            self._documents[side] += part.documents
+
+    def _progress(self, task: str, n_bytes: int) -> None:
+        self._bytes_done += n_bytes
+        self._reporter.emit(Progress(task=task, done=self._bytes_done, total=self._bytes_total, unit="bytes"))
+
+    def _set_mark(self, number: int, n_chunks: int, text_sha256: str) -> None:
+        for out in self._outs:
+            out.sync()
+        train, val = (
+            SideMark(tokens=out.tokens, bytes=self._text_bytes[side], documents=self._documents[side])
+            for side, out in enumerate(self._outs)
+        )
+        self._record(
+            Mark(
+                input=number,
+                chunks=n_chunks,
+                text_sha256=text_sha256,
+                fraction=self._bytes_done / max(1, self._bytes_total),
+                train=train,
+                val=val,
+                used="" if self._used is None else pack_ids(self._used.seen),
+            )
+        )
+        self._marked = time.monotonic()
+
+    def _meta(self, side: int) -> SplitMeta:
+        out = self._outs[side]
+        # A text that the split cuts counts in both.
+        cut = side == 0 and any(item.split.rule == "position" for item in self._inputs)
+        return SplitMeta(
+            file=out.path.name,
+            tokens=out.tokens,
+            bytes=self._text_bytes[side],
+            documents=self._documents[side] + cut,
+            sha256=out.sha256,
+        )
+
+
+def _changed(source: Source) -> PointlessToResumeError:
+    """The error for a source that is another on the second reading."""
+    return PointlessToResumeError(
+        f"{source.label} changed while it was being read",
+        "wait until it is complete, then run the same command again",
+    )

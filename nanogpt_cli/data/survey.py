@@ -1,67 +1,104 @@
-"""The first pass over a text: how much there is, which characters occur, and its checksum.
+"""The first pass over a text: how much there is, which characters occur, its checksum, and a sample of it.
 
-nanoGPT splits by position, which needs the length first; a character vocabulary needs every character.
+nanoGPT splits by position, which needs the length first; a character vocabulary needs every character; a
+vocabulary to be trained needs text from all over the corpus.
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
-import numpy as np
-
-from nanogpt_cli.data.char_tokenizer import MAX_CODE_POINTS, code_points
+from nanogpt_cli.data.alphabet import Alphabet
+from nanogpt_cli.data.pipeline import Lane, in_order
+from nanogpt_cli.data.sampling import EvenSample
 from nanogpt_cli.data.sources.base import Source
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import Progress, Reporter
 
+BATCH_CHARACTERS: Final = 1 << 19
+
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What one pass over a source tells."""
+    """What one pass over a source tells; empty documents do not count."""
 
     characters: int
     bytes: int  # of UTF-8
     documents: int
     sha256: str  # of the UTF-8 bytes
-    alphabet: str  # every character that occurs, sorted
 
 
-def survey(source: Source, reporter: Reporter) -> Survey:
-    """Read the whole source once, in constant memory."""
+class Batch(NamedTuple):
+    """Some pieces of text in a row, and how many documents begin among them."""
+
+    texts: list[str]
+    documents: int
+
+
+def survey(
+    source: Source,
+    reporter: Reporter,
+    *,
+    threads: int,
+    alphabet: Alphabet | None = None,
+    sample: EvenSample | None = None,
+) -> Survey:
+    """Read the whole source once, in constant memory; `alphabet` and `sample` are filled on the way."""
+
     digest = hashlib.sha256()
-    seen = np.zeros(MAX_CODE_POINTS, dtype=bool)
     characters = size_bytes = documents = 0
-    for document in source.documents():
-        documents += 1
-        for text in document:
-            raw = text.encode("utf-8")
-            digest.update(raw)
-            seen[code_points(text)] = True
-            characters += len(text)
+
+    def look(batch: Batch) -> bytes:
+        text = batch.texts[0] if len(batch.texts) == 1 else "".join(batch.texts)
+        if alphabet is not None:
+            alphabet.add(text)
+        return utf8_of(text, source.label)
+
+    def counted() -> Iterator[Batch]:
+        nonlocal characters, documents
+        for batch in _batches(source):
+            characters += sum(map(len, batch.texts))
+            documents += batch.documents
+            if sample is not None:
+                sample.add(batch.texts)
+            yield batch
+
+    with Lane() as hashing:
+        for raw in in_order(look, counted(), threads=threads):
+            hashing.do(digest.update, raw)
             size_bytes += len(raw)
-            reporter.emit(Progress(task="reading", done=size_bytes, total=source.size_bytes, unit="bytes"))
-    return Survey(
-        characters=characters,
-        bytes=size_bytes,
-        documents=documents,
-        sha256=digest.hexdigest(),
-        alphabet=np.flatnonzero(seen).astype("<u4").tobytes().decode("utf-32-le"),
-    )
+            done = size_bytes if source.size_bytes is None else source.done_bytes
+            reporter.emit(Progress(task="reading", done=done, total=source.size_bytes, unit="bytes"))
+        hashing.wait()
+    return Survey(characters=characters, bytes=size_bytes, documents=documents, sha256=digest.hexdigest())
 
 
-def split_position(found: Survey, val_fraction: float, label: str) -> int:
-    """How many characters train gets, as nanoGPT counts; an empty split is an error."""
-    position = int(found.characters * (1 - val_fraction))
-    if 0 < position < found.characters:
-        return position
-    which = "training" if position == 0 else "validation"
-    if found.characters < 2:
-        count = "1 character" if found.characters else "no text"
+def utf8_of(text: str, label: str) -> bytes:
+    """The UTF-8 bytes of `text`; half a surrogate pair, which has none, is an error."""
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
         raise NanoGPTError(
-            f"{label} holds {count}, too little to split into train and val",
-            "give a longer text, or try: nanogpt prepare python-docs --tokenizer char",
-        )
-    raise NanoGPTError(
-        f"{label} has only {found.characters} characters: with --val-fraction {val_fraction} "
-        f"no {which} text is left",
-        "give a longer text, or split it evenly: --val-fraction 0.5",
-    )
+            f"{label} holds U+{ord(text[error.start]):04X}, half of a surrogate pair, which is no character",
+            "run it again with --errors replace",
+        ) from None
+
+
+def _batches(source: Source) -> Iterator[Batch]:
+    texts: list[str] = []
+    size = documents = 0
+    for document in source.documents():
+        is_new = True
+        for text in document:
+            if not text:
+                continue
+            documents += is_new
+            is_new = False
+            texts.append(text)
+            size += len(text)
+            if size >= BATCH_CHARACTERS:
+                yield Batch(texts, documents)
+                texts, size, documents = [], 0, 0
+    if texts:
+        yield Batch(texts, documents)

@@ -83,7 +83,7 @@ def test_a_pipe_gets_one_line_a_run() -> None:
 
 def test_another_text_in_the_same_tokens() -> None:
     Path("other.txt").write_text(TEXT[:400], encoding="utf-8")
-    assert run_cli("prepare", "other.txt").code == 0
+    assert run_cli("prepare", "other.txt", "--block-size", 8).code == 0
     assert run_cli("eval", "--dataset", "other", "--json").json()["dataset"] == "data/other"
 
 

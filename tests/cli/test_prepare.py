@@ -57,7 +57,7 @@ def test_json_is_one_document() -> None:
     document = result.json()
     assert set(document) == {
         *("schema_version", "dataset", "path", "tokenizer", "vocab_size", "dtype"),
-        *("splits", "bytes_per_token", "unchanged"),
+        *("splits", "bytes_per_token", "unchanged", "ids_used", "split_rule"),
     }
     assert document["splits"]["val"] == {"tokens": 585, "bytes": 585, "documents": 1}
     assert json.loads(result.out)["dataset"] == "input"
@@ -75,15 +75,27 @@ def test_name_and_data_dir() -> None:
     assert err.splitlines()[-1] == "next: nanogpt train --preset cpu-tiny --dataset elsewhere/york"
 
 
-def test_warning_and_advice() -> None:
-    Path("tiny.txt").write_text("abc" * 100)
-    _, _, err = run_cli("prepare", "tiny.txt")
-    assert "warning: val has only 30 tokens" in err
-    result = run_cli("prepare", "tiny.txt", "--json")
-    assert result.json()["dataset"] == "tiny"
-    assert "warning: val has only 30 tokens" in result.err
+def test_advice() -> None:
     Path("rare.txt").write_text("".join(chr(0x4E00 + i) for i in range(6000)), encoding="utf-8")
     assert "warning: 6,000 distinct characters" in run_cli("prepare", "rare.txt").err
+
+
+def test_the_hint_of_a_short_split_works_when_typed() -> None:
+    Path("tiny.txt").write_text("abc" * 100)
+    code, _, err = run_cli("prepare", "tiny.txt")
+    assert code == 1
+    assert err.splitlines()[0] == ("error: val has only 30 tokens, and one window of block_size 64 needs 65")
+    words = err.splitlines()[1].split()
+    assert words[1] == "--val-fraction"
+    assert run_cli("prepare", "tiny.txt", "--val-fraction", words[2].rstrip(",")).code == 0
+
+
+def test_the_projects_block_size_counts() -> None:
+    Path("nanogpt.toml").write_text("block_size = 256\n", encoding="utf-8")
+    assert "one window of block_size 256 needs 257" in run_cli("prepare", "input.txt").err
+    assert run_cli("prepare", "input.txt", "--block-size", "128").code == 0
+    Path("nanogpt.toml").write_text('preset = "cpu-tiny"\n', encoding="utf-8")
+    assert run_cli("prepare", "input.txt").code == 0
 
 
 @pytest.mark.parametrize(
@@ -146,7 +158,7 @@ def test_help_is_grouped() -> None:
 
 def test_in_a_project_the_next_step_is_the_projects() -> None:
     """It said --preset cpu-tiny beside a nanogpt.toml that sets another model."""
-    Path("input.txt").write_text("To be, or not to be.\n" * 200, encoding="utf-8")
+    Path("input.txt").write_text("To be, or not to be.\n" * 800, encoding="utf-8")
     Path("nanogpt.toml").write_text('preset = "gpt2-124m"\n', encoding="utf-8")
     assert run_cli("prepare", "input.txt").err.splitlines()[-1] == "next: nanogpt train"
 

@@ -1,6 +1,7 @@
 """A dataset that is there already: left alone, replaced when asked, and never left half replaced."""
 
 import contextlib
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,7 +101,7 @@ def test_users_files_stay() -> None:
     (folder / "notes" / "a.txt").write_text("keep")
     prepare(source, name="mine")  # no dataset in there yet: nothing to overwrite
     assert (folder / "meta.pkl").exists()
-    prepare(source, name="mine", tokenizer="gpt2", overwrite=True)
+    prepare(source, name="mine", tokenizer="gpt2", overwrite=True, block_size=8)
     assert (folder / "input.txt").read_text() == TEXT
     assert (folder / "notes" / "a.txt").read_text() == "keep"
     assert not (folder / "meta.pkl").exists()  # the old one would have told nanoGPT of characters
@@ -211,7 +212,9 @@ def test_full_disk(existing: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     real_open = Path.open
 
     def open_full(path: Path, mode: str = "r", **options: object) -> object:
-        return FullDisk() if mode == "xb" else real_open(path, mode, **options)  # type: ignore[call-overload]
+        if path.suffix == ".bin" and mode == "wb":
+            return FullDisk()
+        return real_open(path, mode, **options)  # type: ignore[call-overload]
 
     monkeypatch.setattr(Path, "open", open_full)
     error = refusal(source, tokenizer="byte", overwrite=True)
@@ -224,5 +227,5 @@ def test_permission_denied(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object, **options: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(install.files, "new_directory", refuse)
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
     assert refusal(write(TEXT)).message == "data/input cannot be written: permission denied"

@@ -87,7 +87,7 @@ def refusal(name: str) -> NanoGPTError:
 
 def test_a_char_dataset_in_nanogpt(language_text: str) -> None:
     Path("input.txt").write_bytes(language_text.encode())
-    theirs = NanoGPT(prepare("input.txt", tokenizer="char").path)
+    theirs = NanoGPT(prepare("input.txt", tokenizer="char", block_size=16).path)
     assert theirs.text() == language_text
     assert theirs.decode(theirs.encode(language_text[:50])) == language_text[:50]
     assert theirs.vocab_size == len(set(language_text))
@@ -95,7 +95,7 @@ def test_a_char_dataset_in_nanogpt(language_text: str) -> None:
 
 def test_the_very_files_that_nanogpt_writes(language_text: str) -> None:
     Path("input.txt").write_bytes(language_text.encode())
-    ours = prepare("input.txt", tokenizer="char").path
+    ours = prepare("input.txt", tokenizer="char", block_size=16).path
     nanogpt_prepares(language_text, theirs := Path("data/theirs"))
     for name in ("train.bin", "val.bin"):
         assert (ours / name).read_bytes() == (theirs / name).read_bytes()
@@ -105,7 +105,7 @@ def test_the_very_files_that_nanogpt_writes(language_text: str) -> None:
 
 def test_a_byte_dataset_in_nanogpt(language_text: str) -> None:
     Path("input.txt").write_bytes(language_text.encode())
-    theirs = NanoGPT(prepare("input.txt", tokenizer="byte").path)
+    theirs = NanoGPT(prepare("input.txt", tokenizer="byte", block_size=16).path)
     assert theirs.text().encode("latin-1").decode("utf-8") == language_text
     assert theirs.decode(theirs.encode("\nROMEO:")) == "\nROMEO:"
     assert theirs.vocab_size == 256
@@ -113,7 +113,7 @@ def test_a_byte_dataset_in_nanogpt(language_text: str) -> None:
 
 def test_a_gpt2_dataset_in_nanogpt(gpt2: TiktokenTokenizer, language_text: str) -> None:
     Path("input.txt").write_bytes(language_text.encode())
-    theirs = NanoGPT(prepare("input.txt", tokenizer="gpt2").path)
+    theirs = NanoGPT(prepare("input.txt", tokenizer="gpt2", block_size=16).path)
     assert theirs.meta is None  # so that its sample.py takes GPT-2's tokens
     ids = [*theirs.splits["train"], *theirs.splits["val"]]
     assert gpt2.decode_bytes(ids).decode() == language_text

@@ -11,6 +11,7 @@ import pytest
 import tiktoken
 
 from nanogpt_cli import files
+from nanogpt_cli.data import streaming, survey
 from nanogpt_cli.data.dataset import open_dataset
 from nanogpt_cli.data.prepare import PreparedDataset, prepare
 from nanogpt_cli.data.sources import base
@@ -33,7 +34,7 @@ def nanogpt_char(text: str) -> tuple[dict[str, object], list[int], list[int]]:
 
 
 def test_char_folder_is_nanogpts(language_text: str) -> None:
-    folder = prepare(write(language_text)).path
+    folder = prepare(write(language_text), block_size=16).path
     meta, train, val = nanogpt_char(language_text)
     assert pickle.loads((folder / "meta.pkl").read_bytes()) == meta
     assert np.fromfile(folder / "train.bin", dtype=np.uint16).tolist() == train
@@ -43,7 +44,7 @@ def test_char_folder_is_nanogpts(language_text: str) -> None:
 @pytest.mark.usefixtures("gpt2")
 def test_gpt2_folder_is_nanogpts(language_text: str) -> None:
     """Split by characters before encoding, as nanoGPT does, not by tokens after it."""
-    folder = prepare(write(language_text), tokenizer="gpt2").path
+    folder = prepare(write(language_text), tokenizer="gpt2", block_size=16).path
     encoding, cut = tiktoken.get_encoding("gpt2"), int(len(language_text) * 0.9)
     train = np.fromfile(folder / "train.bin", dtype=np.uint16).tolist()
     assert train == encoding.encode_ordinary(language_text[:cut])
@@ -71,7 +72,7 @@ def test_the_text_comes_back(
 ) -> None:
     text = language_text.replace("\n", "\r\n")
     monkeypatch.setattr(base, "PIECE_BYTES", piece_bytes)
-    prepared = prepare(write(text), tokenizer=tokenizer, val_fraction=0.25)
+    prepared = prepare(write(text), tokenizer=tokenizer, val_fraction=0.25, block_size=16)
     dataset = open_dataset("input")
     assert dataset.tokenizer is not None
     parts = {name: dataset.tokenizer.decode(dataset.tokens(name)) for name in ("train", "val")}
@@ -131,23 +132,24 @@ def test_documents_of_a_collection_end_with_end_of_text() -> None:
     prepared = prepare("python-docs", tokenizer="gpt2")
     dataset = open_dataset("python-docs")
     assert dataset.tokenizer is not None
-    topics = [text for document in PythonDocs().documents() for text in document]
-    train, val = (dataset.tokens(name).tolist() for name in ("train", "val"))
-    texts = (dataset.tokenizer.decode(train) + dataset.tokenizer.decode(val)).split("<|endoftext|>")
-    assert texts == [*topics, ""]
-    # The document cut by the split is in both, and ends in val only.
-    assert prepared.splits["train"].documents + prepared.splits["val"].documents == len(topics) + 1
-    assert train.count(50256) == prepared.splits["train"].documents - 1
-    assert val.count(50256) == prepared.splits["val"].documents
+    topics = ["".join(document) for document in PythonDocs().documents()]
+    found = []
+    for name in ("train", "val"):
+        tokens = dataset.tokens(name)
+        texts = dataset.tokenizer.decode(tokens).split("<|endoftext|>")
+        assert texts[-1] == ""  # every document ends, and each is in one split as a whole
+        assert tokens.tolist().count(50256) == prepared.splits[name].documents == len(texts) - 1
+        assert texts[:-1] == [topic for topic in topics if topic in set(texts)]  # in their order
+        found += texts[:-1]
+    assert sorted(found) == sorted(topics)
+    assert 0.03 < prepared.splits["val"].documents / len(topics) < 0.2
 
 
 def test_char_and_byte_have_no_end_of_text() -> None:
-    topics = [text for document in PythonDocs().documents() for text in document]
-    prepare("python-docs")
-    dataset = open_dataset("python-docs")
-    assert dataset.tokenizer is not None
-    decoded = "".join(dataset.tokenizer.decode(dataset.tokens(name)) for name in ("train", "val"))
-    assert decoded == "".join(topics)
+    topics = ["".join(document) for document in PythonDocs().documents()]
+    prepared = prepare("python-docs")
+    assert sum(split.tokens for split in prepared.splits.values()) == sum(map(len, topics))
+    assert prepared.split_rule == "documents"
 
 
 # ---- what is refused, with nothing written
@@ -209,19 +211,28 @@ def test_text_that_changes_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> 
     assert refusal(source).message == "input.txt changed while it was being read"
 
 
-def test_short_val_is_a_warning(recorder: Recorder) -> None:
-    prepare(write("abc" * 200), reporter=recorder)  # 60 tokens
-    assert recorder.warnings == [
-        "val has only 60 tokens; training with block_size 64 needs 65: "
-        "use a longer text or a larger share (--val-fraction 0.2)"
-    ]
-    again = Recorder()
-    prepare(write("abcde" * 130), name="enough", reporter=again)  # 65 tokens
-    assert again.warnings == []
+@pytest.mark.parametrize("tokenizer", ["char", "byte"])
+def test_a_split_too_short_for_one_window(tokenizer: str) -> None:
+    """It was a warning once, and training failed later."""
+    error = refusal(write("abc" * 200), tokenizer=tokenizer)  # 60 tokens
+    assert error.message == "val has only 60 tokens, and one window of block_size 64 needs 65"
+    assert error.hint == "--val-fraction 0.12, or --block-size 59 if you will train with that"
+    assert not Path("data").exists()
+    prepare("input.txt", tokenizer=tokenizer, val_fraction=0.12, name="a")
+    prepare("input.txt", tokenizer=tokenizer, block_size=59, name="b")
+    prepare(write("abcde" * 130), tokenizer=tokenizer, name="enough")  # 65 tokens
+    assert "train has only 64 tokens" in refusal("input.txt", val_fraction=0.9, block_size=65).message
+
+
+def test_an_existing_dataset_too_short_for_the_block_size_asked_for() -> None:
+    prepare(write("abcde" * 130))
+    assert "val has only 65 tokens" in refusal("input.txt", block_size=128).message
 
 
 def test_progress_reaches_the_total(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "PIECE_BYTES", 100)
+    monkeypatch.setattr(survey, "BATCH_CHARACTERS", 100)
+    monkeypatch.setattr(streaming, "CHUNK_CHARACTERS", 100)
     prepare(write(TEXT), reporter=recorder)
     for task in ("reading", "encoding"):
         done = [event.done for event in recorder.progress if event.task == task]
@@ -236,12 +247,12 @@ def test_progress_reaches_the_total(recorder: Recorder, monkeypatch: pytest.Monk
 @pytest.mark.usefixtures("gpt2")
 def test_advice() -> None:
     texts = Path(__file__).parent.parent / "fixtures" / "texts"
-    chinese = prepare(str(texts / "chinese.txt"), tokenizer="gpt2")
+    chinese = prepare(str(texts / "chinese.txt"), tokenizer="gpt2", block_size=16)
     assert chinese.advice is not None
     assert "tokens for one character" in chinese.advice
     for name in ("english", "spanish", "french"):
-        assert prepare(str(texts / f"{name}.txt"), tokenizer="gpt2").advice is None
-    assert prepare(str(texts / "chinese.txt"), name="char").advice is None
+        assert prepare(str(texts / f"{name}.txt"), tokenizer="gpt2", block_size=16).advice is None
+    assert prepare(str(texts / "chinese.txt"), name="char", block_size=16).advice is None
     distinct = "".join(chr(0x4E00 + i) for i in range(5001))
     rare = prepare(write(distinct * 2), name="rare").advice
     assert rare is not None
@@ -258,7 +269,9 @@ def test_to_json() -> None:
         "path": str(Path("data/input")),
         "tokenizer": "char",
         "vocab_size": 1,
+        "ids_used": 1,
         "dtype": "uint16",
+        "split_rule": "position",
         "splits": {
             "train": {"tokens": 900, "bytes": 1800, "documents": 1},
             "val": {"tokens": 100, "bytes": 200, "documents": 1},
@@ -269,7 +282,7 @@ def test_to_json() -> None:
 
 
 def test_gpt2_compresses(gpt2: TiktokenTokenizer) -> None:
-    assert prepare(write(TEXT), tokenizer="gpt2").bytes_per_token > 3
+    assert prepare(write(TEXT), tokenizer="gpt2", block_size=16).bytes_per_token > 3
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")

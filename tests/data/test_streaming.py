@@ -1,5 +1,7 @@
 """Encoding piece by piece gives what the whole text gives, for every pattern tiktoken knows."""
 
+import sys
+
 import pytest
 import regex
 import tiktoken_ext.openai_public as openai
@@ -7,18 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanogpt_cli.data import streaming
-from nanogpt_cli.data.streaming import StreamEncoder
+from nanogpt_cli.data.streaming import TRAIN, VAL, chunks
 from nanogpt_cli.data.tiktoken_tokenizer import last_word_end
 from nanogpt_cli.data.tokenizers import ByteTokenizer, TiktokenTokenizer, Tokenizer, build_tokenizer
+from tests.data.memory_source import MemorySource
 
 # What makes patterns differ: contractions, numbers, marks, punctuation before newlines, runs of white space.
 TRICKY = st.text(st.sampled_from("abÉ中ت'’sdlrevtm12٣.,!?/…，。「 \t\n\r\u3000\u00a0\u0301-_😀"), max_size=60)
 
 
 def by_pieces(tokenizer: Tokenizer, pieces: list[str]) -> list[int]:
-    encoder = StreamEncoder(tokenizer)
-    ids = [i for piece in pieces for i in encoder.feed(piece).tolist()]
-    return ids + encoder.finish().tolist()
+    source = MemorySource([pieces], collection=False)
+    cut = chunks(source, lambda _: sys.maxsize, tokenizer.safe_cut)
+    return [i for chunk in cut for part in chunk for i in tokenizer.encode(part.text).tolist()]
 
 
 @given(st.lists(st.text() | TRICKY))
@@ -65,7 +68,34 @@ def test_memory_stays_bounded_without_word_ends(
     gpt2: TiktokenTokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streaming, "_MAX_PENDING_CHARACTERS", 30)
-    encoder = StreamEncoder(gpt2)
-    fed = [len(encoder.feed("0123456789")) for _ in range(6)]
-    assert [count > 0 for count in fed] == [False, False, True, False, False, True]
-    assert gpt2.decode(gpt2.encode("0123456789")) == "0123456789"
+    monkeypatch.setattr(streaming, "CHUNK_CHARACTERS", 1)
+    source = MemorySource([["0123456789"] * 7])
+    cut = list(chunks(source, lambda _: sys.maxsize, gpt2.safe_cut))
+    assert [[len(part.text) for part in chunk] for chunk in cut] == [[30], [30], [10]]
+
+
+DOCUMENTS = st.lists(st.lists(st.text("ab c.é中😀\n", max_size=12), max_size=4), max_size=8)
+
+
+@given(DOCUMENTS, st.data())
+def test_chunks_hold_every_document_whole_and_on_its_side(
+    documents: list[list[str]], data: st.DataObject
+) -> None:
+    """Whatever the pieces and the place of the split: nothing is lost, doubled or moved."""
+    source = MemorySource(documents)
+    room = [data.draw(st.integers(0, len(text) + 1)) for text in source.texts]
+    size = data.draw(st.integers(1, 40))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streaming, "CHUNK_CHARACTERS", size)
+        cut = list(chunks(source, room.__getitem__, ByteTokenizer().safe_cut))
+    sides: list[list[str]] = [["", ""]]
+    for part in (part for chunk in cut for part in chunk):
+        assert part.text
+        assert part.side in {TRAIN, VAL}
+        sides[-1][part.side] += part.text
+        if part.ends:
+            sides.append(["", ""])
+    assert sides.pop() == ["", ""]
+    assert sides == [[text[:n], text[n:]] for text, n in zip(source.texts, room, strict=True)]
+    for chunk in cut[:-1]:
+        assert sum(len(part.text) for part in chunk) >= size

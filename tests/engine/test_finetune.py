@@ -24,7 +24,7 @@ def first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def other_text(text: str, tokenizer: str) -> None:
     Path("other.txt").write_text(text * 40, encoding="utf-8")
-    prepare("other.txt", tokenizer=tokenizer)
+    prepare("other.txt", tokenizer=tokenizer, block_size=8)
 
 
 def test_another_text_begins_where_the_run_ended(first: Path) -> None:

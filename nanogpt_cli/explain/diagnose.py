@@ -79,12 +79,16 @@ _BROKEN: Final = _TREND | {
 }  # fmt: skip
 _NOT_ENDED: Final = frozenset({"truncated", "header_only", "interrupted"})
 SILENCES: Final[Mapping[str, frozenset[str]]] = {
-    "nonfinite": _BROKEN | {"diverged", "loss_spike", "log_too_sparse", "never_evaluated"},
+    "nonfinite": (_BROKEN - {"checkpoint_overwritten_worse"})
+    | {"diverged", "loss_spike", "log_too_sparse", "never_evaluated", "tail_unevaluated"},
+    "nonfinite.recovered": frozenset(),
+    "nonfinite.val_only": frozenset(),
     "diverged": _BROKEN | {"loss_spike", "log_too_sparse", "never_evaluated"},
     "bad_initial_loss": _TREND | {"no_learning", "diverged"},
+    "bad_initial_loss.overcome": frozenset(),
     "overfitting": _TREND | {"lr_decayed_early", "lr_not_decayed"},
     "unstable": _TREND | {"lr_decayed_early", "lr_not_decayed"},
-    "no_learning": _TREND | {"lr_decayed_early", "lr_not_decayed"},
+    "no_learning": _TREND | {"lr_decayed_early", "lr_not_decayed", "checkpoint_overwritten_worse"},
     "loss_below_expected": _TREND,
     "val_noise": frozenset({"plateau"}),
     "undertrained": frozenset({"plateau"}),
@@ -105,12 +109,20 @@ _UNHEALTHY: Final = frozenset(
 _RANK: Final[Mapping[Severity, int]] = {"error": 0, "warning": 1, "info": 2}
 
 
+def _silenced_by(finding: Finding) -> frozenset[str]:
+    """What a finding leaves unsaid: its wording's own entry goes before its code's."""
+    return SILENCES.get(finding.message_key, SILENCES.get(finding.code, frozenset()))
+
+
 def diagnose(log: Log, run: Run) -> tuple[Finding, ...]:
     """The findings of one run of `log`, most important first."""
     case = Case(log=log, run=run)
     found = [finding for rule in RULES if (finding := rule(case))]
-    silenced = {code for finding in found for code in SILENCES.get(finding.code, ())}
+    silenced = {code for finding in found for code in _silenced_by(finding)}
     kept = [finding for finding in found if finding.code not in silenced]
-    if not {finding.code for finding in kept} & _UNHEALTHY and (good := learning.healthy(case)):
+    # A spike that healed and the like are told as notes and do not make a run unhealthy.
+    if not {finding.code for finding in kept if finding.severity != "info"} & _UNHEALTHY and (
+        good := learning.healthy(case)
+    ):
         kept.insert(0, good)
     return tuple(sorted(kept, key=lambda finding: _RANK[finding.severity]))

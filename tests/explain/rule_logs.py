@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from math import nan
 
 from nanogpt_cli.explain.records import Ending, EvalPoint, IterPoint, Log, Run
 from tests.explain.samples import (
@@ -117,7 +118,7 @@ FIRES: dict[str, str | Log] = {
     "unstable": eval_lines([(11, 11), (4, 4), (3.5, 3.5), (3.8, 3.8), (3.9, 3.9), (3.85, 3.86)]),
     "diverged": iter_lines([10.9, 9.8, 7.8, 6.0, 5.0, 270.0, 120.0, 60.0, 40.0, 31.0]),
     "nonfinite": iter_lines([10.9, 9.8, 7.8, float("nan"), float("nan")]),
-    "loss_spike": iter_lines(falling(10.9, 3.6, 60) + [6.5] + [3.6] * 10),
+    "loss_spike": iter_lines(falling(10.9, 3.6, 60) + [6.5] * 6),
     "lr_too_high": torchtitan([12.5, 10.7, 14.7, 21.0, 26.0, 17.4, 18.0, 17.1, 15.9, 20.5], norm=50.0),
     "lr_too_low": HEADER + settings(learning_rate=1e-5, warmup_iters=10) + iter_lines(
         [10.9 - 0.05 * i for i in range(60)], interval=100),
@@ -302,7 +303,9 @@ MORE: dict[str, str | Log] = {
     "finished.planned": planned(),
     "finished.probably": eval_lines(GOOD_EVALS) + iter_line(1000, 1.6) + "\n",
     "truncated.between_evals": eval_lines([(4, 4), (3, 3), (2, 2)]) + iter_line(510, 2.0) + "\n",
-    "loss_spike": iter_lines(falling(10.9, 3.6, 60) + [6.5] * 8),
+    "loss_spike.recovered": iter_lines(falling(10.9, 3.6, 60) + [6.5] + [3.6] * 10),
+    "checkpoint_overwritten_worse.nonfinite": saved_after_each([*GOOD_EVALS, (nan, nan)]),
+    "bad_initial_loss.overcome": modded([16.0, 5.0, 4.0, 3.6, 3.4]),
     "resumed": HEADER + iter_lines([4.0, 3.0]) + "Resuming training from out\n" + iter_lines([3.0], start=10),
     "slow_first_iterations.with_eval": with_evaluations(5.0, 5.0).replace("900", "9000", 1),
     "eval_time_spike": "\n".join(with_evaluations(None, None).splitlines()[1:6]),

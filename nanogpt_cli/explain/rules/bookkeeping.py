@@ -1,5 +1,6 @@
 """Rules for how the log came about and what it leaves out: resumed, never evaluated, best model lost."""
 
+import math
 from typing import Final
 
 from nanogpt_cli.explain.case import Case, Finding, Number
@@ -12,6 +13,7 @@ _SMOKE_TEST_SPAN: Final = 50
 # Fewer lines than this have no trend.
 _FEW_LINES: Final = 5
 _FALLEN: Final = 0.9
+_ENOUGH_TO_TUNE: Final = 3
 # By then a second evaluation should have shown how the loss moves.
 _ONE_EVAL_SPAN: Final = 500
 
@@ -55,6 +57,8 @@ def log_too_sparse(case: Case) -> Finding | None:
         "last_iter": case.run.last_iter or 0,
         "span": case.span,
     }
+    if case.run.pretrained and len(case.vals) >= _ENOUGH_TO_TUNE:
+        return None  # nanoGPT's own fine-tuning of GPT-2 is done after twenty iterations
     if n_iters + n_evals < _FEW_LINES:
         variant = "few_lines"
     elif case.span < _SMOKE_TEST_SPAN and (case.run.first_iter or 0) <= 1:
@@ -141,6 +145,21 @@ def checkpoint_overwritten_worse(case: Case) -> Finding | None:
     if not saved or best.iter_num not in {e.iter_num for e in saved}:
         return None
     last = saved[-1]
+    lost = [e.iter_num for e in case.run.evals if not math.isfinite(e.val_loss)]
+    lost = [i for i in lost if i in set(case.run.checkpoints) and i > best.iter_num]
+    if lost:
+        return Finding(
+            code="checkpoint_overwritten_worse",
+            severity="warning",
+            iters=(best.iter_num, lost[-1]),
+            confidence=0.95,
+            numbers={
+                "best_iter": best.iter_num,
+                "best_val_loss": best.val_loss,
+                "saved_iter": lost[-1],
+            },
+            variant="nonfinite",
+        )
     worse = last.val_loss - best.val_loss
     if worse < max(_WORSE_RATIO * best.val_loss, _WORSE_DEVIATIONS * case.val_noise):
         return None

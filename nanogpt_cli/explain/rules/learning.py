@@ -11,6 +11,9 @@ from nanogpt_cli.explain.case import Case, Finding, Number, ValPoint
 _IMPROVING_RATIO: Final = 0.005
 _TREND_MIN_EVALS: Final = 4
 _PLATEAU_MIN_EVALS: Final = 6
+_PLATEAU_MIN_LATER: Final = 2
+# Two late evaluations show a standstill only if they are worth their digits: scatter below 0.3 %.
+_QUIET: Final = 0.003
 # A gain must also be beyond what two estimates differ by without any change of the model.
 _NOISE_FACTOR: Final = 2.0
 # Without evaluations the batches themselves must show it, so the step asked for is larger.
@@ -37,6 +40,7 @@ _GAP_NATS: Final = 0.2
 # (GPT-2 124M on OpenWebText: 4 % at 13,000 iterations). 10 % and more is still the rush.
 _DOUBLING_RATIO: Final = 0.1
 _DOUBLING_MIN_POINTS: Final = 4
+_PLAIN_TRAINERS: Final = frozenset({"nanogpt", "ours", "mingpt", "unknown"})
 # Compute-optimal is about 20 tokens a parameter (Hoffmann et al. 2022); below one the model has seen less
 # text than it has numbers to learn. Between, only the curve decides.
 _STARVED_TOKENS_PER_PARAMETER: Final = 1.0
@@ -70,7 +74,7 @@ def _val_improving(case: Case) -> Finding | None:
     if len(vals) < _TREND_MIN_EVALS:
         earlier = vals[-2]
     else:
-        earlier = min(vals[: -max(1, len(vals) // 3)], key=lambda e: e.val_loss)
+        earlier = min(_parts(vals)[0], key=lambda e: e.val_loss)
     gain = earlier.val_loss - last.val_loss
     if gain < max(_IMPROVING_RATIO * earlier.val_loss, _NOISE_FACTOR * case.val_noise):
         return None
@@ -100,11 +104,23 @@ def _val_improving(case: Case) -> Finding | None:
 
 def _falls_faster_at_the_end(vals: Sequence[ValPoint]) -> bool:
     """Whether the last third fell more than the third before: what only a decay of the rate brings."""
-    third = len(vals) // 3
-    if third < _DECAY_MIN_EVALS:
+    before, later = _parts(vals)
+    if min(len(before), len(later)) < _DECAY_MIN_EVALS:
         return False
-    before = vals[-2 * third].val_loss - vals[-third].val_loss
-    return vals[-third].val_loss - vals[-1].val_loss > _DECAY_RATIO * before > 0
+    middle = _parts(before)[1] if len(before) >= _TREND_MIN_EVALS else before
+    # Per iteration, for evaluations may come at other distances towards the end.
+    slope_before = (middle[0].val_loss - before[-1].val_loss) / max(
+        1, before[-1].iter_num - middle[0].iter_num
+    )
+    slope = (before[-1].val_loss - later[-1].val_loss) / max(1, later[-1].iter_num - before[-1].iter_num)
+    return slope > _DECAY_RATIO * slope_before > 0
+
+
+def _parts(vals: Sequence[ValPoint]) -> tuple[Sequence[ValPoint], Sequence[ValPoint]]:
+    """The first two thirds of the iterations and the last; neither is empty, of two evaluations or more."""
+    border = vals[-1].iter_num - (vals[-1].iter_num - vals[0].iter_num) / 3
+    at = next(i for i, e in enumerate(vals) if e.iter_num > border or i == len(vals) - 1)
+    return vals[: max(1, at)], vals[max(1, at) :]
 
 
 def plateau(case: Case) -> Finding | None:
@@ -112,15 +128,17 @@ def plateau(case: Case) -> Finding | None:
     vals = case.vals
     if len(vals) < _PLATEAU_MIN_EVALS:
         return None
-    third = len(vals) // 3
-    earlier = min(vals[:-third], key=lambda e: e.val_loss)
-    later = min(vals[-third:], key=lambda e: e.val_loss)
+    before, after = _parts(vals)
+    if len(after) < _PLATEAU_MIN_LATER or (len(after) == 2 and case.val_noise > _QUIET * vals[-1].val_loss):
+        return None
+    earlier = min(before, key=lambda e: e.val_loss)
+    later = min(after, key=lambda e: e.val_loss)
     gain = earlier.val_loss - later.val_loss
     if gain >= max(_IMPROVING_RATIO * earlier.val_loss, _NOISE_FACTOR * case.val_noise):
         return None
     if vals[-1].val_loss - earlier.val_loss > max(_RISE_RATIO * earlier.val_loss, 3 * case.val_noise):
         return None
-    since, last = vals[-third - 1], vals[-1]
+    since, last = before[-1], vals[-1]
     share = case.rate.end_share(last.iter_num)
     return Finding(
         code="plateau",
@@ -155,6 +173,8 @@ def undertrained(case: Case) -> Finding | None:
         "last_loss": last_loss,
         "fall_percent": 100 * ratio,
     }
+    if case.reached_end and case.run.trainer not in _PLAIN_TRAINERS:
+        return None  # a planned decay of the rate makes the last part fall fast, as in speedruns
     starved = tokens is not None and tokens < _STARVED_TOKENS_PER_PARAMETER
     if ratio < (_DOUBLING_RATIO / 2 if starved else _DOUBLING_RATIO):
         return None

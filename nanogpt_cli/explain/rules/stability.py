@@ -4,7 +4,7 @@ import math
 import statistics
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from nanogpt_cli.explain.case import Case, Finding, LossPoint, Number
 
@@ -18,6 +18,9 @@ _SPIKE_NATS: Final = 1.0
 _SPIKE_DEVIATIONS: Final = 10.0
 _SPIKE_WINDOW: Final = 20
 _SPIKE_MIN_WINDOW: Final = 5
+# From three lines on a spike was a blow from which the weights had to recover; three of them are a habit.
+_BLOW_MIN_POINTS: Final = 3
+_BLOWS_TO_WARN: Final = 3
 
 # Train and val both this much (in nats and as a fraction) above their best, and more than five times the
 # scatter of the estimate: not noise, and not overfitting, in which the train loss goes on falling.
@@ -205,55 +208,68 @@ def unstable(case: Case) -> Finding | None:
 
 def loss_spike(case: Case) -> Finding | None:
     """Sudden jumps of the training loss, far beyond the scatter of the batches around them."""
-    peaks = _spike_peaks(case.iters)
-    if not peaks:
+    episodes = _spikes(case.iters)
+    if not episodes:
         return None
-    (before, worst) = max(peaks, key=lambda pair: pair[1].loss - pair[0])
+    worst = max(episodes, key=lambda episode: episode.peak.loss - episode.usual)
     # Back to where it was before the first of them, not merely down from the last.
-    level = min(usual for usual, _ in peaks)
+    level = min(episode.usual for episode in episodes)
     recovered = (case.recent_loss() or 0.0) < level + max(
         _RISE_NATS, _RISE_RATIO * level, 2 * case.batch_noise
     )
+    # A line that is high and the next one normal was a batch of odd text, not a blow to the weights.
+    blows = sum(episode.n_points >= _BLOW_MIN_POINTS for episode in episodes)
+    harmless = recovered and blows < _BLOWS_TO_WARN
     return Finding(
         code="loss_spike",
-        severity="warning",
-        iters=tuple(point.iter_num for _, point in peaks[:10]),
+        severity="info" if harmless else "warning",
+        iters=tuple(episode.peak.iter_num for episode in episodes[:10]),
         confidence=0.9,
         numbers={
-            "n_spikes": len(peaks),
-            "iter": worst.iter_num,
-            "loss": worst.loss,
-            "loss_before": before,
+            "n_spikes": len(episodes),
+            "iter": worst.peak.iter_num,
+            "loss": worst.peak.loss,
+            "loss_before": worst.usual,
             "last_loss": case.iters[-1].loss,
         },
         variant="recovered" if recovered else "",
     )
 
 
-def _spike_peaks(points: Sequence[LossPoint]) -> list[tuple[float, LossPoint]]:
-    """(usual loss before, highest point) of every episode; calm points alone move the window on."""
+class _Episode(NamedTuple):
+    """A stretch of lines far above the usual."""
+
+    usual: float
+    peak: LossPoint
+    n_points: int
+
+
+def _spikes(points: Sequence[LossPoint]) -> list[_Episode]:
+    """Every episode; calm points alone move the window on."""
     calm: deque[float] = deque(maxlen=_SPIKE_WINDOW)
-    peaks: list[tuple[float, LossPoint]] = []
-    in_episode = 0  # points since the episode began; 0: none
+    episodes: list[_Episode] = []
+    inside = False
     for point in points:
         # The minimum is below the median: a point this low is no spike, and most are settled without sorting.
         if len(calm) < _SPIKE_MIN_WINDOW or point.loss <= min(calm) + _SPIKE_NATS:
-            in_episode = 0
+            inside = False
             calm.append(point.loss)
             continue
         usual = statistics.median(calm)
         scatter = statistics.median([abs(loss - usual) for loss in calm])
         if point.loss <= usual + max(_SPIKE_NATS, _SPIKE_DEVIATIONS * scatter):
-            in_episode = 0
+            inside = False
             calm.append(point.loss)
             continue
-        if not in_episode:
-            peaks.append((usual, point))
-        elif point.loss > peaks[-1][1].loss:
-            peaks[-1] = (peaks[-1][0], point)
-        in_episode += 1
-        if in_episode >= _SPIKE_WINDOW:  # it stays up there: this is the new usual
+        if inside:
+            last = episodes[-1]
+            peak = max(last.peak, point, key=lambda p: p.loss)
+            episodes[-1] = _Episode(last.usual, peak, last.n_points + 1)
+        else:
+            episodes.append(_Episode(usual, point, 1))
+            inside = True
+        if episodes[-1].n_points >= _SPIKE_WINDOW:  # it stays up there: this is the new usual
             calm.clear()
             calm.append(point.loss)
-            in_episode = 0
-    return peaks
+            inside = False
+    return episodes

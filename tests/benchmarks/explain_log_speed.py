@@ -41,7 +41,8 @@ def nanochat(i: int) -> str:
     """A line of base_train."""
     return (
         f"step {i:05d}/99999999 ({i % 100:.2f}%) | loss: {2 + 1 / (i + 1):.6f} | lrm: 1.00"
-        f" | dt: {640 + i % 9}.12ms | tok/sec: 812,345 | bf16_mfu: 51.20 | epoch: 1 | total time: {i / 100:.2f}m | eta: 178.1m\n"
+        f" | dt: {640 + i % 9}.12ms | tok/sec: 812,345 | bf16_mfu: 51.20 | epoch: 1"
+        f" | total time: {i / 100:.2f}m | eta: 178.1m\n"
     )
 
 

@@ -26,6 +26,13 @@ def parse_text(text: str | bytes) -> Log:
     return parse_stream(io.BytesIO(raw), "test.log")
 
 
+def only_run(text: str | bytes) -> Run:
+    """The run of a log that must hold exactly one."""
+    log = parse_text(text)
+    assert len(log.runs) == 1
+    return log.runs[0]
+
+
 def explain_text(source: str | bytes | Log, lines: tuple[int, int] | None = None) -> Explanation:
     """The explanation of a log given as text, or read already."""
     return explain(source if isinstance(source, Log) else parse_text(source), lines=lines)

@@ -12,7 +12,6 @@ from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.explain.nanogpt_text import literal
 from nanogpt_cli.explain.parse import find_log, newest_log, parse_log
 from nanogpt_cli.explain.reading import MAX_LINE_CHARS
-from nanogpt_cli.explain.records import Run
 from tests.explain.samples import (
     FIXTURES,
     HEADER,
@@ -20,15 +19,10 @@ from tests.explain.samples import (
     explain_text,
     iter_lines,
     metrics,
+    only_run,
     parse_text,
     record,
 )
-
-
-def only_run(text: str | bytes) -> Run:
-    log = parse_text(text)
-    assert len(log.runs) == 1
-    return log.runs[0]
 
 
 def test_header_of_nanogpt() -> None:

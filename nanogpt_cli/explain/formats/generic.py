@@ -36,7 +36,6 @@ _LOSS: Final = re.compile(
     rf"\W{{1,4}}({NUMBER})",
     re.IGNORECASE | re.ASCII,
 )
-_HAS_LOSS: Final = re.compile("loss", re.IGNORECASE)
 
 
 class GenericReader:
@@ -52,13 +51,12 @@ class GenericReader:
 
     def feed(self, line: str) -> bool:
         """Take one line; False if it has no counter or no loss."""
-        if ("oss" not in line and "OSS" not in line) or line.startswith("wandb:"):
-            return False
-        if not _HAS_LOSS.search(line):
+        named = "oss" in line or "OSS" in line  # "train 2.1 val 2.2" names no loss
+        if not (named or ("val" in line and "train" in line)) or line.startswith("wandb:"):
             return False
         val, train = _VAL.search(line), _TRAIN.search(line)
         loss = train or _LOSS.search(line)
-        if val is None and loss is None:
+        if (val is None and loss is None) or not (named or (val and train)):
             return False
         iter_num = self._counter(line)
         if iter_num is None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.explain.rule_logs import FIRES, FORGETTING, NEAR_MISSES
+from tests.explain.rule_logs import FIRES, FORGETTING, MORE, NEAR_MISSES
 from tests.explain.samples import (
     FIXTURES,
     HEADER,
@@ -81,7 +81,8 @@ def test_nan_names_the_last_good_iteration() -> None:
 
 
 def test_spike_that_stays_up_is_told_from_one_that_heals() -> None:
-    healed = finding(FIRES["loss_spike"], "loss_spike")
+    healed = finding(MORE["loss_spike.recovered"], "loss_spike")
+    assert healed.severity == "info"
     assert healed.numbers["n_spikes"] == 1
     assert "came down again" in healed.message
     stayed = finding(iter_lines(falling(10.9, 3.6, 60) + [6.5] * 8), "loss_spike")

@@ -71,10 +71,8 @@ def still_improving(case: Case) -> Finding | None:
 def _val_improving(case: Case) -> Finding | None:
     vals, last = case.vals, case.vals[-1]
     best = min(vals, key=lambda e: e.val_loss)
-    if len(vals) < _TREND_MIN_EVALS:
-        earlier = vals[-2]
-    else:
-        earlier = min(_parts(vals)[0], key=lambda e: e.val_loss)
+    few = len(vals) < _TREND_MIN_EVALS
+    earlier = vals[-2] if few else min(_parts(vals)[0], key=lambda e: e.val_loss)
     gain = earlier.val_loss - last.val_loss
     if gain < max(_IMPROVING_RATIO * earlier.val_loss, _NOISE_FACTOR * case.val_noise):
         return None
@@ -109,11 +107,11 @@ def _falls_faster_at_the_end(vals: Sequence[ValPoint]) -> bool:
         return False
     middle = _parts(before)[1] if len(before) >= _TREND_MIN_EVALS else before
     # Per iteration, for evaluations may come at other distances towards the end.
-    slope_before = (middle[0].val_loss - before[-1].val_loss) / max(
-        1, before[-1].iter_num - middle[0].iter_num
-    )
-    slope = (before[-1].val_loss - later[-1].val_loss) / max(1, later[-1].iter_num - before[-1].iter_num)
-    return slope > _DECAY_RATIO * slope_before > 0
+    return _slope(before[-1], later[-1]) > _DECAY_RATIO * _slope(middle[0], before[-1]) > 0
+
+
+def _slope(begin: ValPoint, end: ValPoint) -> float:
+    return (begin.val_loss - end.val_loss) / max(1, end.iter_num - begin.iter_num)
 
 
 def _parts(vals: Sequence[ValPoint]) -> tuple[Sequence[ValPoint], Sequence[ValPoint]]:

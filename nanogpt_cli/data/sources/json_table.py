@@ -8,7 +8,7 @@ import itertools
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NoReturn
 
 from nanogpt_cli.data.sources.columns import LISTS, OBJECTS, TEXT
@@ -53,17 +53,18 @@ class JsonTable:
     def values(self, column: str) -> Iterator[object]:
         """`column` of every record; a lone surrogate, which no text can hold, is an error."""
         if not self._lines or column == WHOLE_RECORD:
-            for line, record in self._records():
-                yield self._value(record, column, line)
-            return
+            return (self._value(record, column, line) for line, record in self._records())
+        return itertools.chain.from_iterable(self._by_block(column))
+
+    def _by_block(self, column: str) -> Iterator[Iterable[object]]:
         line = 1
         for block in self._opening.blocks():
             fast = column_of(block, column)
-            if fast is not None:
-                yield from fast
+            if fast is None:
+                records = self._checked(self._of_block(block, line))
+                yield (self._value(record, column, number) for number, record in records)
             else:
-                for number, record in self._checked(self._of_block(block, line)):
-                    yield self._value(record, column, number)
+                yield fast
             line += block.count("\n")
 
     def _value(self, record: "dict[str, object] | str", column: str, line: int) -> object:

@@ -55,6 +55,9 @@ class Opening:
 
     def lines(self) -> Iterator[str]:
         r"""The text's lines with their ends, \n, \r\n or \r."""
+        return itertools.chain.from_iterable(self._lines_by_piece())
+
+    def _lines_by_piece(self) -> Iterator[list[str]]:
         pending: list[str] = []
         carried = ""  # a \r at a piece's end may be half of \r\n
         for piece in itertools.chain(self.text(), [""]):
@@ -66,9 +69,9 @@ class Opening:
                 continue
             lines[0] = "".join([*pending, lines[0]])
             pending = [] if lines[-1].endswith(("\n", "\r")) else [lines.pop()]
-            yield from lines
+            yield lines
             self._refuse_endless(pending)
-        yield from filter(None, pending)
+        yield pending
 
     def _refuse_endless(self, pending: list[str]) -> None:
         if sum(map(len, pending)) > _LONGEST_LINE:

@@ -4,11 +4,12 @@ Parquet is read from its end, so a compressed file (.parquet.gz) is unpacked int
 """
 
 import contextlib
+import itertools
 import shlex
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from nanogpt_cli.data.sources import base
 from nanogpt_cli.data.sources.columns import LISTS, OBJECTS, TEXT
@@ -37,7 +38,10 @@ class ParquetTable:
             return {field.name: _kind(field.type) for field in file.schema_arrow}
 
     def values(self, column: str) -> Iterator[str | None]:
-        """The column's values, batch after batch."""
+        """The column's values."""
+        return itertools.chain.from_iterable(self._batches(column))
+
+    def _batches(self, column: str) -> Iterator[list[str | None]]:
         import pyarrow as pa
 
         with self._open() as file:
@@ -49,14 +53,25 @@ class ParquetTable:
                     batch_size=_rows_a_batch(file.metadata, column), columns=[column], use_threads=False
                 )
                 for batch in batches:
-                    for number, value in enumerate(_strings(batch.column(0)), start=rows):
-                        yield (
-                            value if value is None or isinstance(value, str) else self._decode(value, number)
-                        )
+                    yield self._strings(batch.column(0), rows)
                     rows += batch.num_rows
                     self._opening.meter.done = self._size * rows // total
             except (pa.ArrowException, OSError) as error:
                 raise self._damaged(error) from None
+
+    def _strings(self, column: Any, rows_before: int) -> list[str | None]:
+        """A batch's values; that they are UTF-8 is not checked by Parquet, but here."""
+        import pyarrow as pa
+
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        try:
+            return cast("list[str | None]", column.cast(pa.large_string()).to_pylist())
+        except (pa.ArrowInvalid, UnicodeDecodeError):
+            values = column.cast(pa.large_binary()).to_pylist()
+            return [
+                None if raw is None else self._decode(raw, row) for row, raw in enumerate(values, rows_before)
+            ]
 
     def _decode(self, raw: bytes, row: int) -> str:
         try:
@@ -130,16 +145,3 @@ def _kind(type_: "pa.DataType") -> str:
     if pa.types.is_list(type_) or pa.types.is_large_list(type_):
         return LISTS
     return OBJECTS if pa.types.is_struct(type_) else str(type_)
-
-
-def _strings(column: Any) -> list[str | bytes | None]:
-    """A batch's values; bytes where they are not UTF-8, which Parquet does not check."""
-    import pyarrow as pa
-
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    try:
-        values: list[str | bytes | None] = column.cast(pa.large_string()).to_pylist()
-    except (pa.ArrowInvalid, UnicodeDecodeError):
-        values = column.cast(pa.large_binary()).to_pylist()
-    return values

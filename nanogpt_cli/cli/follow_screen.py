@@ -18,7 +18,7 @@ from nanogpt_cli.explain.show.text import certainty
 
 POLL_SECONDS: Final = 1.0
 # Explaining a long log takes a while; it never takes more than this share of the time.
-_MAX_LOAD: Final = 0.1
+MAX_LOAD: Final = 0.1
 _PAGE_SECONDS: Final = 20.0  # between two versions of the page
 _ROWS_BESIDE_PLOT: Final = 24  # of a terminal: what stands above and below the curves
 
@@ -80,7 +80,7 @@ def _watch(follower: Follower, view: _View, write_page: Callable[[Explanation], 
         if grown and (over or time.monotonic() >= due):
             started = time.monotonic()
             now = follower.explain()
-            due = started + (time.monotonic() - started) / _MAX_LOAD
+            due = started + (time.monotonic() - started) / MAX_LOAD
             grown = False
             if now is not None:
                 view.show(now, changes(before, now))

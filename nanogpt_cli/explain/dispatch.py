@@ -21,6 +21,7 @@ from nanogpt_cli.explain.formats.modded import ModdedReader
 from nanogpt_cli.explain.formats.nanochat import NanochatReader
 from nanogpt_cli.explain.formats.nanogpt import NanoGPTReader
 from nanogpt_cli.explain.formats.torchtitan import TorchtitanReader
+from nanogpt_cli.explain.ranks import Ranks
 from nanogpt_cli.explain.reading import MAX_LINE_CHARS
 from nanogpt_cli.explain.records import Log
 from nanogpt_cli.explain.tracebacks import TracebackReader
@@ -30,7 +31,6 @@ _MAX_NOISE: Final = 4096
 _KEPT_UNREAD: Final = 20
 _UNREAD_CHARS: Final = 500
 _READABLE_CHARS: Final = 8192  # a reader of text lines gets no more; records are longer
-_RANK: Final = re.compile(r"(?:\[(?:rank|default|\d{1,4},)?(\d{1,5})\](?:<\w{1,9}>)?|(\d{1,4})): ?", re.ASCII)
 _COUNTER: Final = re.compile(r"(?:iter|step|epoch)\W{0,4}\d|['\"](?:eval_|train_)?loss['\"]", re.IGNORECASE)
 _DIGITS: Final = re.compile(r"\d{1,30}", re.ASCII)
 _FIELD: Final = re.compile(r"\d.{0,40}(?:ms|[%|}]|tok|m$)|^[\d.]{1,12}$|\b(?:loss|lr|mfu|epoch)\b")
@@ -66,7 +66,7 @@ class Dispatcher:
         ]
         self._order = list(self._readers)
         self._tracebacks = TracebackReader()
-        self._main_rank: int | None = None
+        self._ranks = Ranks()
         self._before = ""  # the line before, where it may go on in this one
         self._before_understood = False
         self._usual: Usual | None = None
@@ -88,7 +88,7 @@ class Dispatcher:
         # \n only: str.splitlines would also cut at form feeds inside a message.
         for line in text.split("\n"):
             self._log.n_lines += 1
-            if line and (line := line.rstrip()):
+            if line:
                 self._line(line[:MAX_LINE_CHARS])
 
     def _feed_usual(self, usual: Usual, text: str) -> None:
@@ -103,8 +103,8 @@ class Dispatcher:
             self._take(usual, rows)
             rows.clear()
             self._log.n_lines += 1
-            if line := row[-1].rstrip():
-                self._line(line[:MAX_LINE_CHARS])
+            if row[-1]:
+                self._line(row[-1][:MAX_LINE_CHARS])
         self._take(usual, rows)
         if n_usual < _USUAL_SHARE * len(all_rows):
             self._usual = None
@@ -132,29 +132,37 @@ class Dispatcher:
         else:
             self.feed(line)
 
-    def _line(self, line: str) -> None:
+    def _line(self, raw: str) -> None:
+        line = raw.rstrip()
+        if not line:
+            return
         self._log.n_text_lines += 1
         if line[0] == "{" and line.startswith('{"log":'):
-            line = _docker(line)
-        elif line[0] in "[0123456789" and "oss" in line and self._another_rank(line):
-            self._log.n_duplicated_lines += 1
+            line = raw = _docker(line)
+        elif line[0] in "[0123456789" and (rank := self._ranks.of(line)) != "main":
+            self._other_rank(line, repeated=rank == "repeated")
             return
         if len(line) > _READABLE_CHARS and line[0] != "{":
             line = line[:_READABLE_CHARS]
         kind = line.encode("utf-8", "replace").translate(None, b"0123456789")
         if kind in self._noise and not (self._before or self._trainer.in_table or self._tracebacks.inside):
             self._unread(line)
-            return
-        if self._understood(line):
+        elif self._understood(line):
             self._last_understood = line
-            self._before, self._before_understood = (line, True) if len(line) in _WRAP_WIDTHS else ("", False)
-            return
-        if failure := self._tracebacks.feed(line):
+            self._before, self._before_understood = (raw, True) if len(raw) in _WRAP_WIDTHS else ("", False)
+        elif failure := self._tracebacks.feed(line):
             self.assembler.add_failure(failure)
-            return
-        self._notice(line)
-        if not self._before and not self._tracebacks.inside and len(self._noise) < _MAX_NOISE:
-            self._noise.add(kind)
+        elif not self._continues(raw):
+            self._unread(line)
+            if not self._before and not self._tracebacks.inside and len(self._noise) < _MAX_NOISE:
+                self._noise.add(kind)
+
+    def _other_rank(self, line: str, *, repeated: bool) -> None:
+        self.assembler.distributed = True
+        if repeated:
+            self._log.n_duplicated_lines += 1
+        elif failure := self._tracebacks.feed(line):
+            self.assembler.add_failure(failure)
 
     def _understood(self, line: str) -> bool:
         order = self._order
@@ -165,36 +173,29 @@ class Dispatcher:
                 return True
         return False
 
-    def _notice(self, line: str) -> None:
-        """A line nobody understood: perhaps the second half of one a terminal cut, else counted."""
+    def _continues(self, raw: str) -> bool:
+        """Whether the line is the rest of the one before, which a terminal cut at its width."""
         before, self._before = self._before, ""
-        if before and line[0] not in "[{" and _FIELD.search(line) and not _COUNTER.match(line):
+        if before and raw[0] not in "[{" and _FIELD.search(raw) and not _COUNTER.match(raw):
             self.assembler.amending = self._before_understood
-            understood = self._understood(before + line)
+            understood = self._understood(before + raw.rstrip())
             self.assembler.amending = False
             if understood:
-                return
-        if len(line) in _WRAP_WIDTHS and _COUNTER.search(line):
-            self._before, self._before_understood = line, False
-        if not self.assembler.distributed and ("[rank" in line or "torch/distributed/" in line):
+                self._before_understood = True
+                if len(before) % len(raw) == 0:  # as wide as the pieces before it: more may follow
+                    self._before = before + raw
+                return True
+        if len(raw) in _WRAP_WIDTHS and _COUNTER.search(raw):
+            self._before, self._before_understood = raw, False
+        if not self.assembler.distributed and ("[rank" in raw or "torch/distributed/" in raw):
             self.assembler.distributed = True
-        self._unread(line)
+        return False
 
     def _unread(self, line: str) -> None:
         log = self._log
         log.n_unread_lines += 1
         if len(log.unread) < _KEPT_UNREAD:
             log.unread.append((log.n_lines, line[:_UNREAD_CHARS]))
-
-    def _another_rank(self, line: str) -> bool:
-        """Whether a rank prints what the first one prints as well."""
-        found = _RANK.match(line)
-        if found is None:
-            return False
-        rank = int(found[1] or found[2])
-        if self._main_rank is None:
-            self._main_rank = rank
-        return rank != self._main_rank
 
 
 def _fits(pattern: re.Pattern[str], line: str) -> bool:

@@ -77,16 +77,16 @@ def _output(output: dict[str, object]) -> str:
     if not isinstance(data, dict):
         return ""
     if "text/html" in data:
-        table = _CELL_END.sub("\t", _ROW_END.sub("\n", _text(data["text/html"], "")))
+        table = _CELL_END.sub("\t", _ROW_END.sub("\n", _text(data["text/html"]).replace("\n", "")))
         rows = (row.strip() for row in html.unescape(_TAG.sub("", table)).split("\n"))
         return "\n".join(row for row in rows if row)
     return _text(data.get("text/plain"))
 
 
-def _text(parts: object, between: str = "") -> str:
+def _text(parts: object) -> str:
     """A notebook keeps text as a string or as a list of lines."""
     if isinstance(parts, list):
-        return between.join(
+        return "".join(
             part if part.endswith("\n") else part + "\n" for part in parts if isinstance(part, str)
         )
     return parts if isinstance(parts, str) else ""

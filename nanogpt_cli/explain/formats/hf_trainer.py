@@ -98,9 +98,9 @@ class HFTrainerReader:
         if loss is None and val is None:
             return False
         epoch, step = values.get("epoch"), _first(values, _STEP_KEYS)
-        hf = step is None and epoch is not None
-        trainer: Trainer = "hf-trainer" if hf or "current_steps" in values else "unknown"
-        if hf and epoch is not None:
+        hf = epoch is not None or "current_steps" in values
+        trainer: Trainer = "hf-trainer" if hf else "unknown"
+        if step is None and epoch is not None:
             iter_num = self._step(epoch, evaluating=loss is None)
         elif step is not None and 0 <= step < _MAX_STEP:
             iter_num = int(step)

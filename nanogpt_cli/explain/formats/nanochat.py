@@ -68,7 +68,7 @@ class NanochatReader:
             IterPoint(
                 int(found[1]),
                 number(found[3]),
-                more.time_ms if "dt: " in rest else None,
+                more.time_ms if "dt:" in rest else None,
                 mfu,
                 grad_norm=more.grad_norm,
                 tokens_per_second=more.tokens_per_second,

@@ -35,7 +35,7 @@ def test_an_iteration(line: str, point: IterPoint) -> None:
         ("Step 2000: train 1.0597 val 1.4687", EvalPoint(2000, 1.0597, 1.4687)),
         ("step 2000, validation loss = 1.4687", EvalPoint(2000, None, 1.4687)),
         ("step 500 train loss: 2.1 test loss: 2.2", EvalPoint(500, 2.1, 2.2)),
-        ("step 0: train loss 4.335, val loss 4.332, mem 714.0 MiB @ 00:00:00.000", EvalPoint(0, 4.335, 4.332)),
+        ("step 0: train loss 4.335, val loss 4.332, mem 714.0 MiB @ 00:00:00", EvalPoint(0, 4.335, 4.332)),
         ('{"iter": 10, "train/loss": 2.5, "val/loss": 2.75}', EvalPoint(10, 2.5, 2.75)),
     ],
 )  # fmt: skip

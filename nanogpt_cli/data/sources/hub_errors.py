@@ -148,10 +148,15 @@ def _near_names(repository: str) -> list[str]:
     # A search that fails only costs the suggestion; the error that is being explained is another.
     except Exception:
         return []
-    by_lower = {item.lower(): item for item in sorted(found, reverse=True)}
-    near = difflib.get_close_matches(repository.lower(), by_lower, n=3, cutoff=0.6)
-    same = [low for low in sorted(by_lower) if low.rpartition("/")[2] == name.lower()]
-    return [by_lower[low] for low in dict.fromkeys([*same, *near])][:3]
+
+    def likeness(other: str) -> float:
+        return difflib.SequenceMatcher(None, repository.lower(), other.lower()).ratio()
+
+    def names_alike(other: str) -> bool:
+        last = other.rpartition("/")[2].lower()
+        return difflib.SequenceMatcher(None, name.lower(), last).ratio() > 0.7
+
+    return sorted(filter(names_alike, found), key=lambda other: (-likeness(other), other))[:3]
 
 
 def _disk(asked: Asked, chain: list[BaseException], words: str, _status: int | None) -> NanoGPTError | None:

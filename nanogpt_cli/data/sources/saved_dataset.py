@@ -33,6 +33,8 @@ _TABLE: Final = re.compile(r"\.(parquet|jsonl?|ndjson|csv|tsv|arrow)(\.(gz|zst|x
 _SPLIT: Final = re.compile(
     r"(^|[-_ ./0-9])(train(ing)?|validation|valid|dev|val|test(ing)?|eval(uation)?)($|[-_ ./0-9])"
 )
+# What lies beside a dataset's tables and is no text of it.
+_BESIDE: Final = re.compile(r"(README|LICEN[CS]E)(\.\w+)?|dataset_infos?\.json", re.IGNORECASE)
 _CARD_KEYS: Final = re.compile(r"^(configs|dataset_info):", re.MULTILINE)
 
 
@@ -42,11 +44,20 @@ def is_saved_dataset(path: Path) -> bool:
         return False
     if _is_from_disk(path):
         return True
-    tables = [file.relative_to(path).as_posix() for file in path.rglob("*") if _TABLE.search(file.name)]
-    tables = [name for name in tables if not name.startswith(".") and "/." not in name]
-    if not tables:
-        return False
-    return _has_card(path) or all(_SPLIT.search(_TABLE.sub("", name)) for name in tables)
+    if _has_card(path):
+        return any(_TABLE.search(name) for name in _visible_files(path))
+    tables = 0
+    for name in _visible_files(path):
+        if _TABLE.search(name) and _SPLIT.search(_TABLE.sub("", name)):
+            tables += 1
+        elif not _BESIDE.fullmatch(name):
+            return False  # a folder of texts, such as a program's with tables for its tests
+    return tables > 0
+
+
+def _visible_files(path: Path) -> Iterator[str]:
+    names = (file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    return (name for name in names if not name.startswith(".") and "/." not in name)
 
 
 def _is_from_disk(path: Path) -> bool:

@@ -265,3 +265,11 @@ def test_a_path_matches_itself_with_stars_for_names(names: list[str], stars: lis
 )
 def test_a_glob_starts_from_the_folder_before_it(glob: str, split: tuple[str, str]) -> None:
     assert split_glob(glob) == split
+
+
+def test_tables_named_after_splits_among_texts_make_no_dataset_of_a_folder() -> None:
+    """A program's folder with one table for its tests was read as a Hugging Face dataset, without its texts."""
+    put("a.py")
+    put("tests/test.json", '{"x": 1}')
+    put("train.csv", csv_bytes([["text"], ["row"]]))
+    assert documents("texts") == ["a.py", '{"x": 1}', "row"]

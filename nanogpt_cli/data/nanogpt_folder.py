@@ -38,7 +38,7 @@ def meta_pkl(tokenizer: Tokenizer) -> bytes | None:
     vocabulary gives it the text of every id, and the ids of the characters that have one. For bytes it shows
     each as the Latin-1 character of the same number: right for ASCII texts.
     """
-    if tokenizer.vocab_size > _MAX_IDS or (tokenizer.kind == "tiktoken" and tokenizer.name in _GPT2):
+    if tokenizer.vocab_size > _MAX_IDS or tokenizer.name in _GPT2:
         return None
     if isinstance(tokenizer, CharTokenizer):
         texts = list(tokenizer.characters)

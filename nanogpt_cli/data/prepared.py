@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from nanogpt_cli.data.advice import advise
+
 SCHEMA_VERSION: Final = 1
-_MANY_CHARACTERS: Final = 5000  # about what a Chinese newspaper uses: the rest occurs too seldom to be learnt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,18 +48,15 @@ class PreparedDataset:
     @property
     def advice(self) -> str | None:
         """A better tokenizer for this text, where the chosen one is a poor fit."""
-        if self.tokenizer == "char" and self.vocab_size > _MANY_CHARACTERS:
-            return (
-                f"{self.vocab_size:,} distinct characters, most of them rare, make a large vocabulary for a "
-                "small model; --tokenizer byte needs 256 ids for any text"
-            )
-        if self.tokenizer not in {"char", "byte"} and self.tokens > self.characters:
-            per_character = self.tokens / self.characters
-            return (
-                f"{self.tokenizer} needs {per_character:.1f} tokens for one character of this text (it was "
-                "made for other languages); --tokenizer char needs one"
-            )
-        return None
+        return advise(
+            kind=self.tokenizer_kind,
+            name=self.tokenizer,
+            vocab_size=self.vocab_size,
+            ids_used=self.ids_used,
+            tokens=self.tokens,
+            characters=self.characters,
+            size_bytes=sum(split.bytes for split in self.splits.values()),
+        )
 
     def to_json(self) -> dict[str, object]:
         """The document of `nanogpt prepare --json`."""

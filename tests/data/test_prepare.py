@@ -250,14 +250,16 @@ def test_advice() -> None:
     chinese = prepare(str(texts / "chinese.txt"), tokenizer="gpt2", block_size=16)
     assert chinese.advice is not None
     assert "tokens for one character" in chinese.advice
-    for name in ("english", "spanish", "french"):
-        assert prepare(str(texts / f"{name}.txt"), tokenizer="gpt2", block_size=16).advice is None
-    assert prepare(str(texts / "chinese.txt"), name="char", block_size=16).advice is None
+    english = prepare(str(texts / "english.txt"), tokenizer="gpt2", block_size=16).advice
+    assert english is not None
+    assert "of the 50,257 ids of gpt2 occur in this text" in english
+    for name in ("english", "chinese"):
+        assert prepare(str(texts / f"{name}.txt"), name=f"{name}-char", block_size=16).advice is None
     distinct = "".join(chr(0x4E00 + i) for i in range(5001))
     rare = prepare(write(distinct * 2), name="rare").advice
     assert rare is not None
     assert rare.startswith("5,001 distinct characters")
-    assert prepare(write(distinct[:5000] * 2), name="fewer").advice is None
+    assert prepare(write(distinct[:5000] * 20), name="fewer").advice is None
     assert prepare(write(distinct * 2), name="rare-bytes", tokenizer="byte").advice is None
 
 

@@ -66,6 +66,7 @@ def clean_environment() -> dict[str, str]:
     return {
         "HF_HUB_OFFLINE": "0",
         "HF_HUB_DISABLE_XET": "1",
+        "HF_UPDATE_DOWNLOAD_COUNTS": "0",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",

@@ -60,6 +60,9 @@ class Hub(ThreadingHTTPServer):
         self.sent: Counter[str] = Counter()  # bytes of bodies by file
         # How many bytes of a file's body come before the line goes dead, and how often that happens.
         self.cuts: dict[str, tuple[int, int]] = {}
+        self.most: dict[
+            str, int
+        ] = {}  # bytes of a file's bodies, all answers together, after which none comes
 
     @property
     def url(self) -> str:
@@ -185,6 +188,9 @@ class _Handler(BaseHTTPRequestHandler):
         if times and len(body) > after:
             self.server.cuts[path] = (after, times - 1)
             body = body[:after]
+            self.close_connection = True
+        if len(body) > (left := self.server.most.get(path, 1 << 40) - self.server.sent[path]):
+            body = body[: max(0, left)]
             self.close_connection = True
         self.server.sent[path] += len(body)
         # A client may hang up first.

@@ -3,7 +3,7 @@
 import statistics
 from typing import Final
 
-from nanogpt_cli.explain.case import Case, Finding, LossPair, ValPoint
+from nanogpt_cli.explain.case import Case, Finding, LossPair, Severity, ValPoint
 from nanogpt_cli.explain.scatter import correlation, noise_of
 
 # nanoGPT's estimates scatter by 0.01 to 0.03 nats at 20 to 200 batches; 0.05 nats and 3 % above the best is
@@ -24,6 +24,9 @@ _MISMATCH_NATS: Final = 0.25
 _MISMATCH_RATIO: Final = 0.08
 _MISMATCH_GROWTH: Final = 1.5
 _MISMATCH_MIN_EVALS: Final = 3
+# Nothing that is learned puts validation below training, so there less is enough.
+_EASIER_NATS: Final = 0.1
+_EASIER_RATIO: Final = 0.02
 
 # English has about 0.6 to 0.7 nats of real information a character, and the best small models of Shakespeare
 # stand at 1.47; GPT-2's tokens carry 2.8 nats at 124M parameters, 1.2 on the simplest children's stories.
@@ -39,6 +42,9 @@ _SAME_MIN_EVALS: Final = 4
 _HEART_LOSS: Final = 0.8
 _HEART_EPOCHS: Final = 5.0
 _HEART_LOSS_ALONE: Final = 0.5
+_HEART_FIRST_LOSS: Final = (
+    2.0  # a start below it is no text's (ln 8): a puzzle that can be solved, as sorting
+)
 _HEART_SHARE: Final = 0.25
 
 # An estimate that scatters by more than 0.03 nats and 1.5 % hides the last third's progress of any long run.
@@ -121,6 +127,8 @@ def _by_heart(case: Case) -> Finding | None:
     last, first = case.recent_loss(), case.iters[0].loss if case.iters else None
     if last is None or first is None or case.run.pretrained or case.run.trainer == "hf-trainer":
         return None  # a fine-tuning on narrow data may be that good honestly
+    if first < _HEART_FIRST_LOSS:
+        return None
     seen_often = case.epochs is not None and case.epochs >= _HEART_EPOCHS
     limit = _HEART_LOSS if seen_often else _HEART_LOSS_ALONE
     if last > limit or last > _HEART_SHARE * first:
@@ -149,25 +157,35 @@ def split_mismatch(case: Case) -> Finding | None:
     if len(pairs) < _MISMATCH_MIN_EVALS or case.run.resuming or case.run.resumed_at:
         return None
     gaps = [e.val_loss - e.train_loss for e in pairs]
-    first = pairs[0]
-    if min(abs(gap) for gap in gaps) < max(_MISMATCH_NATS, _MISMATCH_RATIO * first.train_loss):
+    if all(
+        gap < -max(_EASIER_NATS, _EASIER_RATIO * e.train_loss) for gap, e in zip(gaps, pairs, strict=True)
+    ):
+        return _mismatch(pairs, "info", "val_easier")
+    if any(
+        gap < max(_MISMATCH_NATS, _MISMATCH_RATIO * e.train_loss) for gap, e in zip(gaps, pairs, strict=True)
+    ):
         return None
-    if max(abs(gap) for gap in gaps) > _MISMATCH_GROWTH * abs(gaps[0]) or min(gaps) * max(gaps) < 0:
+    if max(gaps) > _MISMATCH_GROWTH * gaps[0]:
         return None
+    return _mismatch(pairs, "warning", "")
+
+
+def _mismatch(pairs: list[LossPair], severity: Severity, variant: str) -> Finding:
+    first, last = pairs[0], pairs[-1]
     return Finding(
         code="split_mismatch",
-        severity="warning",
-        iters=(first.iter_num, pairs[-1].iter_num),
+        severity=severity,
+        iters=(first.iter_num, last.iter_num),
         confidence=0.8,
         numbers={
-            "first_gap": abs(gaps[0]),
-            "last_gap": abs(gaps[-1]),
+            "first_gap": abs(first.val_loss - first.train_loss),
+            "last_gap": abs(last.val_loss - last.train_loss),
             "first_iter": first.iter_num,
-            "last_iter": pairs[-1].iter_num,
-            "train_loss": pairs[-1].train_loss,
-            "val_loss": pairs[-1].val_loss,
+            "last_iter": last.iter_num,
+            "train_loss": last.train_loss,
+            "val_loss": last.val_loss,
         },
-        variant="" if gaps[0] > 0 else "val_easier",
+        variant=variant,
     )
 
 

@@ -18,6 +18,7 @@ _QUIET: Final = 0.003
 _NOISE_FACTOR: Final = 2.0
 # Without evaluations the batches themselves must show it, so the step asked for is larger.
 _IMPROVING_TRAIN_RATIO: Final = 0.02
+_LEAST_NATS: Final = 0.005  # a loss near zero can halve without anything to gain
 _TREND_MIN_ITERS: Final = 20
 # A loss's fall slows down all the time; where it gains a quarter more than before, the rate is coming down.
 _DECAY_RATIO: Final = 1.25
@@ -39,6 +40,7 @@ _GAP_NATS: Final = 0.2
 # Losses of language models fall by 3 to 7 % with every doubling of the iterations once the first rush is over
 # (GPT-2 124M on OpenWebText: 4 % at 13,000 iterations). 10 % and more is still the rush.
 _DOUBLING_RATIO: Final = 0.1
+_DOUBLING_NATS: Final = 0.05
 _DOUBLING_MIN_POINTS: Final = 4
 _PLAIN_TRAINERS: Final = frozenset({"nanogpt", "ours", "mingpt", "unknown"})
 # Compute-optimal is about 20 tokens a parameter (Hoffmann et al. 2022); below one the model has seen less
@@ -56,7 +58,7 @@ def still_improving(case: Case) -> Finding | None:
     fifth = len(points) // 5
     before = statistics.median(p.loss for p in points[-2 * fifth : -fifth])
     now = statistics.median(p.loss for p in points[-fifth:])
-    if before - now < _IMPROVING_TRAIN_RATIO * before:
+    if before - now < max(_IMPROVING_TRAIN_RATIO * before, _LEAST_NATS):
         return None
     return Finding(
         code="still_improving",
@@ -74,7 +76,9 @@ def _val_improving(case: Case) -> Finding | None:
     few = len(vals) < _TREND_MIN_EVALS
     earlier = vals[-2] if few else min(_parts(vals)[0], key=lambda e: e.val_loss)
     gain = earlier.val_loss - last.val_loss
-    if gain < max(_IMPROVING_RATIO * earlier.val_loss, _NOISE_FACTOR * case.val_noise):
+    if gain < max(
+        _IMPROVING_RATIO * earlier.val_loss, _NOISE_FACTOR * case.val_noise, case.nats(_LEAST_NATS)
+    ):
         return None
     if last.val_loss - best.val_loss > 2 * _IMPROVING_RATIO * best.val_loss:
         return None
@@ -163,6 +167,8 @@ def undertrained(case: Case) -> Finding | None:
         return None
     half_iter, half_loss, last_iter, last_loss = fall
     ratio = (half_loss - last_loss) / half_loss
+    if half_loss - last_loss < case.nats(_DOUBLING_NATS):
+        return None
     tokens = case.tokens_per_parameter
     numbers: dict[str, Number] = {
         "half_iter": half_iter,

@@ -17,6 +17,7 @@ _FIRST_RATIO: Final = 3.0
 # Worth a word from a fifth of the time on, and only where at least two evaluations show it.
 _COSTLY_SHARE: Final = 0.2
 _COSTLY_MIN_SPIKES: Final = 2
+_AVERAGE_MIN_MFU: Final = 0.005  # below, the printed two digits show nothing of the average
 _AVERAGE_TOLERANCE: Final = 0.001  # 0.1 percentage points: both numbers are rounded, the usual time varies
 
 # A machine's speed wanders by 3 to 5 %; 15 % that comes and stays, well beyond the scatter, has a cause.
@@ -84,7 +85,7 @@ def _mfu_average(before: IterPoint, point: IterPoint, median_ms: float) -> dict[
 
     None where the printed MFU is not that average: lines are missing, or a fork computes it otherwise.
     """
-    if before.mfu is None or point.mfu is None:
+    if before.mfu is None or point.mfu is None or before.mfu < _AVERAGE_MIN_MFU:
         return None
     own = before.mfu * median_ms / _finite(point.time_ms)
     expected = 0.9 * before.mfu + 0.1 * own

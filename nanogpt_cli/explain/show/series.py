@@ -38,12 +38,21 @@ _ON_CHART: Final[dict[str, ChartName]] = {
     "lr_decayed_early": "lr",
     "lr_not_decayed": "lr",
 }
-# Remarks that point at something on a curve; other remarks ("healthy") speak of the whole of it.
-_POINTED_REMARKS: Final = frozenset({"eval_time_spike", "slow_first_iterations", "resumed", "plateau"})
-_MAX_MARKS: Final = 5  # of one finding; more would hide the curve
+# Remarks that point at something on a curve, and how many of their places are worth a mark; other remarks
+# ("healthy") speak of the whole of it. Of a problem every place is wanted, within reason.
+_MAX_MARKS: Final = 5
+_POINTED_REMARKS: Final = {
+    "eval_time_spike": 1,
+    "slow_first_iterations": 1,
+    "plateau": 1,
+    "time_stall": _MAX_MARKS,
+    "resumed": _MAX_MARKS,
+    "loss_spike": _MAX_MARKS,
+}
 _LOSSES: Final = frozenset({"loss", "loss_by_iterations", "loss_by_tokens", "loss_by_seconds"})
 # Beyond this ratio a linear axis shows one spike and a flat line.
 _LOG_RATIO: Final = 30.0
+_LOG_RATIO_TO_MEDIAN: Final = 8.0  # of times and norms, where the usual value is what a reader looks for
 _LOG_CHARTS: Final = _LOSSES | {"time", "grad_norm"}
 # GPT-2 falls from 10.9 to 4 in the first hundredths of a run and to 3 in the rest. Where the first twentieth
 # would take two thirds of the picture or more, the axis ends at twice the height of what follows.
@@ -90,8 +99,9 @@ class Chart:
         values = self.values
         if self.name not in _LOG_CHARTS or not values or min(values) <= 0:
             return False
-        low = min(values) if self.name in _LOSSES else statistics.median(values)
-        return max(values) / low > _LOG_RATIO
+        if self.name in _LOSSES:
+            return max(values) / min(values) > _LOG_RATIO
+        return max(values) / statistics.median(values) > _LOG_RATIO_TO_MEDIAN
 
     @cached_property
     def top(self) -> float:
@@ -178,9 +188,10 @@ def _marks(explanation: Explanation, chart: ChartName, shown: set[ChartName]) ->
         marks.append(Mark(best.iter_num, best.val_loss, 0))
     for number, finding in enumerate(explanation.findings, 1):
         if _chart_of(finding, shown) == chart:
-            # Of a remark the last place is an example; of a problem every place is wanted.
-            iters = finding.iters[-1:] if finding.severity == "info" else finding.iters[:_MAX_MARKS]
-            marks += [Mark(x, None, number) for x in iters]
+            wanted = (
+                _POINTED_REMARKS.get(finding.code, _MAX_MARKS) if finding.severity == "info" else _MAX_MARKS
+            )
+            marks += [Mark(x, None, number) for x in finding.iters[:wanted]]
     return tuple(marks)
 
 

@@ -87,7 +87,11 @@ def _axes(axes: Any, chart: Chart, words: Catalogue, *, narrow: bool) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(4 if narrow else 8, steps=[1, 2, 5, 10], integer=True))
     axes.xaxis.set_major_formatter(_formatter(words, axes.get_xticks))
     axes.yaxis.set_major_formatter(_formatter(words, axes.get_yticks, own_steps=chart.log_scale))
-    axes.margins(x=0.02)
+    # Also where the losses are no numbers: an empty end of the picture says it.
+    first = min(curve.points[0][0] for curve in chart.curves)
+    last = max(curve.points[-1][0] for curve in chart.curves)
+    margin = 0.02 * (last - first) or 0.5
+    axes.set_xlim(first - margin, last + margin)
     axes.grid(visible=True, color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=_LABEL, length=0, pad=5)

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, cast
 
+from nanogpt_cli.data.sources.names import readable
 from nanogpt_cli.errors import NanoGPTError, os_reason
 
 HEAD_BYTES: Final = 8192  # of the unpacked content, looked at before anything is made of it
@@ -28,6 +29,7 @@ _COMPRESSIONS: Final = {
     b"BZh": "bzip2",
 }
 _SKIPPABLE_ZSTD: Final = b"\x2a\x4d\x18"  # after one byte 0x50 to 0x5F
+STANDARD_INPUT: Final = "standard input"
 COMPRESSED_SUFFIXES: Final = (".gz", ".gzip", ".zst", ".zstd", ".xz", ".bz2")
 
 
@@ -60,6 +62,7 @@ class ByteStream:
 
     def __init__(self, file: _Readable, label: str, compression: str | None) -> None:
         self.label = label
+        self.argument = "-" if label == STANDARD_INPUT else label  # what the user calls it
         self.compression = compression
         self._file = file
         self.head = self._read_head()
@@ -91,6 +94,11 @@ class ByteStream:
                 ) from None
             if "Truncated" in str(error):  # Arrow's word
                 raise self._cut_short() from None
+            if "too much memory" in str(error):  # Zstandard's window of more than 128 MiB
+                raise NanoGPTError(
+                    f"{self.label} is packed with so long a window that unpacking fills the memory",
+                    f"unpack it first: zstd -d --long=31 {shlex.quote(self.argument)}",
+                ) from None
             raise NanoGPTError(
                 f"{self.label} is damaged: its {self.compression} data cannot be unpacked ({error})",
                 "download or copy it again",
@@ -106,7 +114,7 @@ class ByteStream:
 @contextlib.contextmanager
 def open_file(path: Path, meter: Meter) -> Iterator[ByteStream]:
     """The content of a file, unpacked; `meter` follows its bytes on the disk."""
-    label = str(path)
+    label = readable(str(path))
     try:
         file = path.open("rb", buffering=0)
     except OSError as error:
@@ -116,9 +124,9 @@ def open_file(path: Path, meter: Meter) -> Iterator[ByteStream]:
 
 
 @contextlib.contextmanager
-def open_pipe(file: BinaryIO, label: str, meter: Meter) -> Iterator[ByteStream]:
+def open_pipe(file: BinaryIO, meter: Meter) -> Iterator[ByteStream]:
     """What comes through standard input, unpacked."""
-    with _unpacked(_Counted(file, meter), label) as stream:
+    with _unpacked(_Counted(file, meter), STANDARD_INPUT) as stream:
         yield stream
 
 

@@ -3,7 +3,6 @@
 import codecs
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NoReturn
 
 from nanogpt_cli.data.sources import base
@@ -24,7 +23,7 @@ def decoded(stream: ByteStream, options: SourceOptions, reporter: Reporter) -> I
     Raises NanoGPTError with the file and the byte's offset, in the unpacked content, where bytes are no text.
     """
     if (known := known_format(stream.head)) is not None:
-        raise refuse(known, stream.label, Path(stream.label).stem)
+        raise refuse(known, stream.label, stream.argument)
     encoding = detect(stream.head, options.encoding)
     if encoding.detected:
         reporter.emit(
@@ -84,7 +83,7 @@ def _refuse_nul(stream: ByteStream, encoding: Encoding, raw: bytes, offset: int)
 def _refuse_bytes(stream: ByteStream, encoding: Encoding, error: UnicodeDecodeError, offset: int) -> NoReturn:
     place = f"byte {offset + error.start:,} (0x{error.object[error.start]:02X})"
     unpacked = " of the unpacked text" if stream.compression else ""
-    path = shlex.quote(stream.label)
+    path = shlex.quote(stream.argument)
     other = likely_encoding(error.object, error.start)
     if encoding.name == "utf-8" and other:
         hint = f"it looks like {other}: nanogpt prepare {path} --encoding {other} (or --errors replace)"

@@ -60,8 +60,9 @@ def check_encoding(name: str) -> str:
         canonical = ""
     if canonical and canonical.replace("_", "-") not in _NOT_FOR_FILES:
         return canonical
-    names = {alias.replace("_", "-") for pair in aliases.items() for alias in pair}
-    known = sorted(alias for alias in names - set(_NOT_FOR_FILES) if not alias[0].isdigit())
+    pairs = ((alias.replace("_", "-"), codec.replace("_", "-")) for alias, codec in aliases.items())
+    names = {name for pair in pairs if pair[1] not in _NOT_FOR_FILES for name in pair}
+    known = sorted(name for name in names - {"utf"} if not name[0].isdigit())
     near = difflib.get_close_matches(name.lower().replace("_", "-"), known, n=3, cutoff=0.5)
     others = f"; near it are {', '.join(near)}" if near else ""
     raise UsageError(

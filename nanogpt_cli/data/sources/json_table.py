@@ -18,6 +18,7 @@ from nanogpt_cli.errors import NanoGPTError
 
 WHOLE_RECORD: Final = ""  # the column of records that are strings themselves
 _LOOKED_AT: Final = 100  # records that tell the columns
+_LONGEST_RECORD: Final = 1 << 28  # what is longer is a list inside of something, and would fill the memory
 _NEAR_END: Final = 16  # an incomplete number, literal or escape fails within so many characters of the end
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _LONE_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
@@ -34,8 +35,10 @@ _KINDS: Final = {
 class JsonTable:
     """A .jsonl file (`lines`), or a .json one."""
 
-    def __init__(self, opening: Opening, *, lines: bool) -> None:
+    def __init__(self, opening: Opening, *, lines: bool, longest: int = _LONGEST_RECORD) -> None:
+        """`longest` is the number of characters from which on a value in a .json file is no record."""
         self._opening = opening
+        self._longest = longest
         self._lines = lines
 
     def columns(self) -> dict[str, str]:
@@ -115,7 +118,7 @@ class JsonTable:
             yield number, value
 
     def _by_value(self) -> Iterator[tuple[int, object]]:
-        text = _Window(self._opening.text())
+        text = _Window(self._opening.text(), self._longest)
         if not text.next_character():
             return
         listed = text.skip("[")
@@ -153,10 +156,11 @@ class JsonTable:
 class _Window:
     """A stretch of a long text, with the place in it: values are taken off its beginning."""
 
-    def __init__(self, pieces: Iterator[str]) -> None:
+    def __init__(self, pieces: Iterator[str], longest: int) -> None:
         self.line = 1
         self.at_end = False
         self._pieces = pieces
+        self._longest = longest
         self._text = ""
         self._at = 0
         self._decode = json.JSONDecoder().raw_decode
@@ -193,6 +197,8 @@ class _Window:
                 if end < len(self._text) or self.at_end:  # a number could go on
                     self._move(end)
                     return value
+            if len(self._text) - self._at > self._longest:
+                raise ValueError(f"a record of more than {self._longest:,} characters")
             self._grow(2 * (len(self._text) - self._at))  # doubling: a long record is scanned a few times
 
     def _move(self, to: int) -> None:

@@ -2,6 +2,7 @@
 
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from nanogpt_cli.errors import NanoGPTError
@@ -24,7 +25,7 @@ _IMAGE = KnownFormat(name="a picture", command="get the text out of it with tess
 _MODEL = KnownFormat(name="a model or an array of numbers", command="give the text it was made of")
 _PROGRAM = KnownFormat(name="a program", command="give its source text")
 _MAGIC: Final = (
-    (b"%PDF", KnownFormat(name="a PDF", command="pdftotext {path} {stem}.txt")),
+    (b"%PDF-", KnownFormat(name="a PDF", command="pdftotext {path} {stem}.txt")),
     (b"PK\x03\x04", _ZIP),
     (b"PK\x05\x06", _ZIP),
     (b"{\\rtf", KnownFormat(name="an RTF document", command="pandoc {path} -t plain -o {stem}.txt")),
@@ -34,7 +35,8 @@ _MAGIC: Final = (
     ),
     (b"\x89PNG\r\n", _IMAGE),
     (b"\xff\xd8\xff", _IMAGE),
-    (b"GIF8", _IMAGE),
+    (b"GIF87a", _IMAGE),
+    (b"GIF89a", _IMAGE),
     (b"7z\xbc\xaf\x27\x1c", KnownFormat(name="a 7z archive", command="7z x {path}")),
     (b"Rar!\x1a\x07", KnownFormat(name="a rar archive", command="unrar x {path}")),
     (b"\x04\x22\x4d\x18", KnownFormat(name="lz4-compressed", command="lz4 -d {path} {stem}.txt")),
@@ -45,7 +47,8 @@ _MAGIC: Final = (
     (b"ARROW1\0\0", KnownFormat(name="an Arrow file", command="write it as Parquet, and prepare that")),
     (b"\x93NUMPY", _MODEL),
     (b"\x89HDF\r\n", _MODEL),
-    (b"GGUF", _MODEL),
+    (b"GGUF\x02\0\0\0", _MODEL),
+    (b"GGUF\x03\0\0\0", _MODEL),
     (b"\x7fELF", _PROGRAM),
     # Found only where compressed content was unpacked once and is still compressed.
     (b"\x1f\x8b", KnownFormat(name="compressed twice", command="gunzip --keep {path}")),
@@ -63,7 +66,8 @@ def known_format(head: bytes) -> KnownFormat | None:
     return _TAR if head[257:262] == b"ustar" else None
 
 
-def refuse(known: KnownFormat, path: str, stem: str) -> NanoGPTError:
-    """The error for a file of a known format."""
-    hint = known.command.format(path=shlex.quote(path), stem=shlex.quote(stem))
-    return NanoGPTError(f"{path} is {known.name}, not plain text", hint)
+def refuse(known: KnownFormat, label: str, argument: str) -> NanoGPTError:
+    """The error for a file of a known format; `argument` is how the user names it on a command line."""
+    stem = Path(argument).stem if argument != "-" else "input"
+    hint = known.command.format(path=shlex.quote(argument), stem=shlex.quote(stem))
+    return NanoGPTError(f"{label} is {known.name}, not plain text", hint)

@@ -22,9 +22,16 @@ _MOST_NOTES = 20
 
 
 def open_sources(
-    names: Sequence[str], options: SourceOptions | None = None, reporter: Reporter | None = None
+    names: Sequence[str],
+    options: SourceOptions | None = None,
+    reporter: Reporter | None = None,
+    *,
+    beside: Sequence[str] = (),
 ) -> Source:
-    """The source that `names` are together; what cannot be read at all is an error here."""
+    """The source that `names` are together; what cannot be read at all is an error here.
+
+    An option that none of them has a use for is an error too, unless it is for those named `beside` them.
+    """
     options = options or SourceOptions()
     if options.encoding is not None:
         options = dataclasses.replace(options, encoding=check_encoding(options.encoding))
@@ -33,8 +40,11 @@ def open_sources(
     if names.count(STDIN) > 1:
         raise UsageError("standard input, -, can be read only once", "name - once")
     kinds = [kind_of(name, options) for name in names]
-    refuse_unused(options, kinds, names)
+    refuse_unused(options, [*kinds, *(kind_of(name, options) for name in beside)], names)
     notes = _Notes(reporter or NullReporter())
+    for name, kind in zip(names, kinds, strict=True):
+        if kind is Kind.BUILTIN and Path(name).exists():
+            notes.emit(Notice(message=f"{name} is the built-in corpus; the file or folder here is ./{name}"))
     sources = [_open(name, kind, options, notes) for name, kind in zip(names, kinds, strict=True)]
     source = sources[0] if len(sources) == 1 else Several(names, sources)
     return source if options.max_docs is None else FirstDocuments(source, options.max_docs)

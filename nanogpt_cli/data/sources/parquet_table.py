@@ -15,6 +15,7 @@ from nanogpt_cli.data.sources import base
 from nanogpt_cli.data.sources.columns import LISTS, OBJECTS, TEXT
 from nanogpt_cli.data.sources.opening import Opening
 from nanogpt_cli.errors import NanoGPTError, os_reason
+from nanogpt_cli.events import Warned
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,6 +32,9 @@ class ParquetTable:
     def __init__(self, opening: Opening) -> None:
         self._opening = opening
         self._size = opening.path.stat().st_size
+        if opening.options.encoding is not None:
+            message = f"{opening.label}: text in Parquet is UTF-8, whatever --encoding says"
+            opening.reporter.emit(Warned(message=message))
 
     def columns(self) -> dict[str, str]:
         """The columns of the schema."""

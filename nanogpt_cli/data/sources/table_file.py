@@ -17,6 +17,7 @@ from nanogpt_cli.data.sources.text_file import name_after
 from nanogpt_cli.events import NullReporter, Reporter
 
 JSON: Final = ".json"
+_LONGEST_FOUND: Final = 1 << 24  # characters of one record
 _TABLE_SUFFIXES: Final = (".jsonl", ".ndjson", JSON, ".csv", ".tsv", ".parquet")
 
 
@@ -59,7 +60,7 @@ class TableFile:
         self.dataset_name = name_after(path)
         self.size_bytes: int | None = path.stat().st_size
         self._reporter = reporter
-        self._table = _reader(opening, suffix)
+        self._table = _reader(opening, suffix, one_of_many)
         columns = self._table.columns()
         if WHOLE_RECORD in columns and suffix in (".jsonl", ".ndjson", JSON):
             self._column = WHOLE_RECORD
@@ -84,9 +85,13 @@ class TableFile:
         rows.report(self._reporter, one_of_many=self._one_of_many)
 
 
-def _reader(opening: Opening, suffix: str) -> TableReader:
+def _reader(opening: Opening, suffix: str, one_of_many: bool) -> TableReader:
     if suffix == ".parquet":
         return ParquetTable(opening)
     if suffix in (".csv", ".tsv"):
         return CsvTable(opening, separator="," if suffix == ".csv" else "\t")
+    if (
+        one_of_many
+    ):  # a .json file in a folder is often something else, and need not be parsed whole to see it
+        return JsonTable(opening, lines=suffix != JSON, longest=_LONGEST_FOUND)
     return JsonTable(opening, lines=suffix != JSON)

@@ -80,7 +80,7 @@ class StandardInput:
             raise NanoGPTError("there is no standard input", "give a file: nanogpt prepare input.txt")
         if sys.stdin.isatty():
             self._reporter.emit(Notice(message="reading what you type, to the end of file (Ctrl-D)"))
-        with open_pipe(sys.stdin.buffer, "standard input", self._meter) as stream:
+        with open_pipe(sys.stdin.buffer, self._meter) as stream:
             if not stream.head:
                 raise NanoGPTError("standard input is empty", "pipe a text in: cat *.txt | nanogpt prepare -")
             yield from decoded(stream, self._options, self._reporter)
@@ -107,8 +107,10 @@ def empty_file(path: Path) -> NanoGPTError:
 
 def special_file(path: Path) -> NanoGPTError:
     """The error for a pipe, a socket or a device."""
-    quoted = shlex.quote(str(path))
+    way = f"cat {shlex.quote(str(path))} | nanogpt prepare -"
+    if path.is_relative_to("/dev"):  # the command's own input, or what a shell makes of <(command)
+        way = "nanogpt prepare - < input.txt, or: command | nanogpt prepare -"
     return NanoGPTError(
         f"{path} is not a regular file, and it may have to be read twice",
-        f"send it through standard input: cat {quoted} | nanogpt prepare -",
+        f"send it through standard input: {way}",
     )

@@ -148,7 +148,8 @@ def test_names_of_encodings_are_pythons_with_or_without_a_mark(name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("utf-9", "utf-8"), ("cp12522", "cp1252"), ("gb1803", "gb18030"), ("sjis8", "sjis")]
+    ("name", "near"),
+    [("utf-9", "utf-8"), ("utf9", "utf8"), ("cp12522", "cp1252"), ("gb1803", "gb18030"), ("sjis8", "sjis")],
 )
 def test_an_unknown_encoding_is_an_error_with_near_names(name: str, near: str) -> None:
     Path("t.txt").write_text("x")

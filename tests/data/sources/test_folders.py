@@ -268,7 +268,7 @@ def test_a_glob_starts_from_the_folder_before_it(glob: str, split: tuple[str, st
 
 
 def test_tables_named_after_splits_among_texts_make_no_dataset_of_a_folder() -> None:
-    """A program's folder with one table for its tests was read as a Hugging Face dataset, without its texts."""
+    """A program's folder with a table for its tests was read as a Hugging Face dataset, and no text of it."""
     put("a.py")
     put("tests/test.json", '{"x": 1}')
     put("train.csv", csv_bytes([["text"], ["row"]]))

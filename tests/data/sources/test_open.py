@@ -11,7 +11,7 @@ import pytest
 from nanogpt_cli.data.sources.base import SourceOptions
 from nanogpt_cli.data.sources.open import open_sources
 from nanogpt_cli.errors import NanoGPTError, UsageError
-from tests.data.sources.reading import documents, jsonl, refusal
+from tests.data.sources.reading import Notes, documents, jsonl, refusal
 
 
 @pytest.fixture
@@ -71,7 +71,9 @@ def test_pipes_sockets_and_devices_are_sent_to_standard_input() -> None:
     for name in ("pipe", "socket", "/dev/null"):
         error = refusal(name)
         assert error.message.startswith(f"{name} is not a regular file")
-        assert error.hint.endswith(f"cat {name} | nanogpt prepare -")
+        assert error.hint.endswith(
+            f"{'command' if name == '/dev/null' else f'cat {name}'} | nanogpt prepare -"
+        )
 
 
 def test_unreadable_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,8 +124,25 @@ def test_empty_standard_input_and_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_standard_input_that_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9 au lait")))
-    assert refusal("-").message == "standard input is not UTF-8: byte 3 (0xE9) cannot be decoded"
+    for raw, message, hint in (
+        (
+            b"caf\xe9 au lait",
+            "is not UTF-8: byte 3 (0xE9) cannot be decoded",
+            "nanogpt prepare - --encoding cp1252",
+        ),
+        (b"%PDF-1.7", "is a PDF, not plain text", "pdftotext - input.txt"),
+    ):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw)))
+        error = refusal("-")
+        assert error.message == f"standard input {message}"
+        assert hint in error.hint
+
+
+def test_a_builtin_corpus_wins_over_a_folder_of_its_name_and_says_so() -> None:
+    Path("python-docs").mkdir()
+    notes = Notes()
+    assert len(documents("python-docs", notes=notes)) > 50
+    assert notes.notices == ["python-docs is the built-in corpus; the file or folder here is ./python-docs"]
 
 
 # ---- options
@@ -155,6 +174,8 @@ def test_an_option_that_one_of_several_sources_uses_is_fine() -> None:
     Path("a.txt").write_text("a")
     Path("t.jsonl").write_bytes(jsonl([{"x": "b", "y": "c"}]))
     assert documents("a.txt", "t.jsonl", text_column="y") == ["a", "c"]
+    options = SourceOptions(text_column="y")
+    assert open_sources(["a.txt"], options, beside=["t.jsonl"]).label == "a.txt"
     assert refusal("python-docs", encoding="utf-8").hint == "leave --encoding out"
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanogpt_cli.data.sources import base, csv_table, json_blocks, opening
+from nanogpt_cli.data.sources import base, csv_table, json_blocks, opening, table_file
 from nanogpt_cli.errors import NanoGPTError, UsageError
 from tests.data.sources.reading import (
     COMPRESS,
@@ -224,6 +224,14 @@ def test_the_fast_way_is_taken_for_ordinary_lines() -> None:
     assert json_blocks.column_of(block + '{"text": 5}', "text") is None
 
 
+def test_a_json_value_too_long_for_a_record_is_not_parsed_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("t.json").write_text(json.dumps({"features": list(range(50_000))}))
+    monkeypatch.setattr(base, "PIECE_BYTES", 100)
+    monkeypatch.setattr(table_file, "_LONGEST_FOUND", 1000)
+    assert refusal("t.json", text_column="x").message == "t.json has no column 'x'; it has features (lists)"
+    assert documents("*.json") == [Path("t.json").read_text()]
+
+
 # ---- CSV
 
 
@@ -309,6 +317,13 @@ def test_bytes_that_are_no_text_in_parquet_name_the_row() -> None:
     assert "t.parquet, row 2 is not UTF-8" in error.message
     assert "byte 3 of its text (0xE9)" in error.message
     assert documents("t.parquet", errors="replace") == ["ok", "caf\ufffd"]
+
+
+def test_an_encoding_says_nothing_about_parquet() -> None:
+    Path("t.parquet").write_bytes(parquet_bytes({"text": ["é"]}))
+    notes = Notes()
+    assert documents("t.parquet", encoding="cp1252", notes=notes) == ["é"]
+    assert notes.warnings == ["t.parquet: text in Parquet is UTF-8, whatever --encoding says"]
 
 
 def test_damaged_parquet() -> None:

@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 
-from nanogpt_cli.data.char_tokenizer import MAX_CODE_POINTS, code_points
+from nanogpt_cli.data.char_tokenizer import MAX_CODE_POINTS, code_units
 
 
 class Alphabet:
@@ -42,9 +42,3 @@ class Alphabet:
     def characters(self) -> str:
         """All of them, sorted by code point."""
         return np.flatnonzero(self._known).astype("<u4").tobytes().decode("utf-32-le")
-
-
-def code_units(text: str) -> np.ndarray:
-    """The code points of `text`, as uint16 where all of them fit, else uint32."""
-    units = np.frombuffer(text.encode("utf-16-le", "surrogatepass"), dtype="<u2")
-    return units if len(units) == len(text) else code_points(text)

@@ -25,7 +25,7 @@ def dtype_for(vocab_size: int) -> np.dtype:
 
 
 class BinWriter:
-    """Appends token ids to a file, counting and hashing them on the way.
+    """Appends token ids to a file, and hashes them: two jobs, that two threads can do at the same time.
 
     `kept_tokens` are those of an earlier attempt that stay; whatever the file holds beyond them goes.
     """
@@ -44,20 +44,24 @@ class BinWriter:
         while left and (raw := self._file.read(min(left, _SCAN_BYTES))):
             self._digest.update(raw)
             left -= len(raw)
-        if left:
-            raise EOFError(f"{self.path} is shorter than the {size_bytes:,} bytes that were to be kept")
         self._file.truncate(size_bytes)
         self._file.seek(size_bytes)
 
-    def write(self, ids: np.ndarray) -> None:
-        """Append `ids`, (T,)."""
+    def as_stored(self, ids: np.ndarray) -> np.ndarray:
+        """`ids`, (T,), as bytes of the file."""
         if ids.dtype != self._dtype:
             top = np.iinfo(self._dtype).max
             assert not ids.size or int(ids.max()) <= top, "ids do not fit the file's type"
-        raw = np.ascontiguousarray(ids, dtype=self._dtype).data.cast("B") if ids.size else b""
-        self._file.write(raw)
-        self._digest.update(raw)
-        self.tokens += len(ids)
+        return np.ascontiguousarray(ids, dtype=self._dtype).view(np.uint8)
+
+    def write(self, raw: np.ndarray) -> None:
+        """Append what `as_stored` gave."""
+        self._file.write(raw.data)
+        self.tokens += len(raw) // self._dtype.itemsize
+
+    def see(self, raw: np.ndarray) -> None:
+        """Hash what is, or will be, appended: everything in the same order."""
+        self._digest.update(raw.data)
 
     def sync(self) -> None:
         """Force all that was written to the disk."""
@@ -66,7 +70,7 @@ class BinWriter:
 
     @property
     def sha256(self) -> str:
-        """Hex SHA-256 of everything written so far."""
+        """Hex SHA-256 of everything seen so far."""
         return self._digest.hexdigest()
 
     def __enter__(self) -> Self:

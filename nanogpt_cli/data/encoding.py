@@ -25,6 +25,7 @@ class EncodedChunk:
     """A chunk as it goes to the disk; `text` is its UTF-8, for the checksum of the whole."""
 
     text: bytes
+    characters: int
     sides: tuple[SideChunk, SideChunk]  # train, val
 
 
@@ -64,7 +65,11 @@ class ChunkEncoder:
             self._side([(part, raw) for part, raw in zip(chunk, raws, strict=True) if part.side == side])
             for side in (TRAIN, VAL)
         )
-        return EncodedChunk(text=raws[0] if len(raws) == 1 else b"".join(raws), sides=(train, val))
+        return EncodedChunk(
+            text=raws[0] if len(raws) == 1 else b"".join(raws),
+            characters=sum(len(part.text) for part in chunk),
+            sides=(train, val),
+        )
 
     def _side(self, parts: list[tuple[Part, bytes]]) -> SideChunk:
         ids = self._ids([part for part, _ in parts])

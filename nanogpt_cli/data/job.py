@@ -12,9 +12,10 @@ from typing import Any, Final
 
 from nanogpt_cli import files
 from nanogpt_cli.data import streaming
+from nanogpt_cli.data.binfile import dtype_for
 from nanogpt_cli.data.mark import Mark, mark_from_document
 from nanogpt_cli.data.request import Request
-from nanogpt_cli.data.sources.base import PIECE_BYTES
+from nanogpt_cli.data.sources import base
 from nanogpt_cli.data.splitting import Split, split_from_document
 from nanogpt_cli.data.survey import Survey
 from nanogpt_cli.data.tokenizers import Tokenizer, load_tokenizer, tokenizer_hash
@@ -70,11 +71,20 @@ def load_job(folder: Path, request: Request) -> tuple[Job, Mark] | None:
             splits=[split_from_document(raw) for raw in document["splits"]],
             ids_used=document["ids_used"],
         )
-        return job, mark_from_document(document["mark"])
+        mark = mark_from_document(document["mark"])
+        return (job, mark) if _files_are_there(folder, tokenizer, mark) else None
     except (OSError, ValueError, KeyError, TypeError, NanoGPTError):
         return None  # nothing to resume: it is done again from the beginning
 
 
+def _files_are_there(folder: Path, tokenizer: Tokenizer, mark: Mark) -> bool:
+    item_bytes = dtype_for(tokenizer.vocab_size).itemsize
+    return all(
+        (folder / f"{name}.bin").stat().st_size >= side.tokens * item_bytes
+        for name, side in (("train", mark.train), ("val", mark.val))
+    )
+
+
 def _cut() -> list[int]:
     """What decides where chunks begin: the mark counts them."""
-    return [streaming.CHUNK_CHARACTERS, PIECE_BYTES]
+    return [streaming.CHUNK_CHARACTERS, base.PIECE_BYTES]

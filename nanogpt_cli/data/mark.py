@@ -15,13 +15,14 @@ class SideMark:
     tokens: int = 0
     bytes: int = 0
     documents: int = 0
+    sha256: str = ""  # of the tokens
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """The first `chunks` chunks of input number `input`, and every input before it, are on the disk."""
+    """Some inputs as wholes, and the first `chunks` chunks of the next one, are on the disk."""
 
-    input: int = 0
+    inputs_sha256: tuple[str, ...] = ()  # of the UTF-8 of the whole ones
     chunks: int = 0
     text_sha256: str = ""  # of the UTF-8 of these chunks
     fraction: float = 0.0  # of the whole job
@@ -37,7 +38,7 @@ class Mark:
 def mark_from_document(document: Mapping[str, Any]) -> Mark:
     """The inverse of `Mark.to_document`; raises KeyError or TypeError for anything else."""
     sides = {name: SideMark(**document[name]) for name in ("train", "val")}
-    return Mark(**{**document, **sides})
+    return Mark(**{**document, **sides, "inputs_sha256": tuple(document["inputs_sha256"])})
 
 
 def pack_ids(seen: np.ndarray) -> str:

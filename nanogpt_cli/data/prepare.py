@@ -115,9 +115,11 @@ class _Preparation:
         self._threads = threads
         self._reporter = reporter
         self._recipe: Recipe = choose_recipe(request.tokenizer, request.tokenizer_options, reporter)
-        self._sources: list[Source] = [open_sources(request.sources, request.source_options, reporter)]
+        beside = [] if request.val_file is None else [request.val_file]
+        options = request.source_options
+        self._sources: list[Source] = [open_sources(request.sources, options, reporter, beside=beside)]
         if request.val_file is not None:
-            self._sources.append(open_sources([request.val_file], request.source_options, reporter))
+            self._sources.append(open_sources(beside, options, reporter, beside=request.sources))
         self.folder = data_root / (check_name(name) if name is not None else self._sources[0].dataset_name)
         self._command = request.command(self.folder, "--overwrite")
 
@@ -130,9 +132,10 @@ class _Preparation:
             if interrupted is not None:
                 job, mark = interrupted
             else:
-                job, mark = self._survey(), None
                 occupied = holds_dataset(self.folder) and not (self.folder / INTERRUPTED_MARKER).exists()
-                if occupied and not overwrite:
+                compare = occupied and not overwrite
+                job, mark = self._survey(checksum=compare), None
+                if compare:
                     return self._unchanged(job)
                 save_tokenizer(job.tokenizer, place.folder)
             meta = self._write(job, mark, place)
@@ -174,7 +177,7 @@ class _Preparation:
                 path = place.folder / f"spool-{number}"
                 self._sources[number] = spooled(source, path, self._reporter, again=resumed)
 
-    def _survey(self) -> Job:
+    def _survey(self, *, checksum: bool) -> Job:
         """The first pass over every source, and what it decides."""
         alphabet = Alphabet() if self._recipe.needs_alphabet else None
         sample = EvenSample(self._recipe.sample_bytes)
@@ -182,7 +185,14 @@ class _Preparation:
         for number, source in enumerate(self._sources):
             wanted = sample if self._recipe.sample_bytes and number == 0 else None
             surveys.append(
-                survey(source, self._reporter, threads=self._threads, alphabet=alphabet, sample=wanted)
+                survey(
+                    source,
+                    self._reporter,
+                    threads=self._threads,
+                    checksum=checksum,
+                    alphabet=alphabet,
+                    sample=wanted,
+                )
             )
         request, own_val = self._request, len(self._sources) > 1
         splits = [
@@ -212,7 +222,8 @@ class _Preparation:
             raise NanoGPTError(
                 f"{self.folder} already holds a dataset", f"to replace its tokens: {self._command}"
             )
-        if not _same(meta, self._describe(job, meta.splits, meta.ids_used)):
+        checksums = [found.sha256 or "" for found in job.surveys]
+        if not _same(meta, self._describe(job, checksums, meta.splits, meta.ids_used)):
             raise NanoGPTError(
                 f"{self.folder} already holds another dataset "
                 f"({meta.source.label}, tokenizer {meta.tokenizer_name})",
@@ -249,19 +260,22 @@ class _Preparation:
             if place.resumable:
                 self._say(f"to go on later: {self._request.command(self.folder, '--resume')}")
             raise
-        return self._describe(job, splits, writer.ids_used if job.ids_used is None else job.ids_used)
+        ids_used = writer.ids_used if job.ids_used is None else job.ids_used
+        return self._describe(job, writer.text_sha256, splits, ids_used)
 
-    def _describe(self, job: Job, splits: Mapping[str, SplitMeta], ids_used: int | None) -> DatasetMeta:
+    def _describe(
+        self, job: Job, checksums: Sequence[str], splits: Mapping[str, SplitMeta], ids_used: int | None
+    ) -> DatasetMeta:
         sources = [
             SourceMeta(
                 kind=source.kind,
                 label=source.label,
-                sha256=found.sha256,
+                sha256=checksum,
                 bytes=found.bytes,
                 characters=found.characters,
                 documents=found.documents,
             )
-            for source, found in zip(self._sources, job.surveys, strict=True)
+            for source, found, checksum in zip(self._sources, job.surveys, checksums, strict=True)
         ]
         return DatasetMeta(
             tokenizer_kind=job.tokenizer.kind,

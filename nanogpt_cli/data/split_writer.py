@@ -1,14 +1,14 @@
 """The second pass: text in, `train.bin` and `val.bin` out, in constant memory and with every core at work.
 
-One thread reads and cuts, several encode, one hashes the text, one writes and hashes the tokens. Every now
-and then what is on the disk is recorded, so that an interrupted job can go on from there.
+One thread reads and cuts, several encode, one hashes the text, one the tokens, and one writes. Every now and
+then what is on the disk is recorded, so that an interrupted job can go on from there.
 """
 
 import contextlib
 import hashlib
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from nanogpt_cli.data.meta import SplitMeta
 from nanogpt_cli.data.pipeline import Lane, in_order
 from nanogpt_cli.data.sources.base import Source
 from nanogpt_cli.data.splitting import Split
-from nanogpt_cli.data.streaming import Part, chunks
+from nanogpt_cli.data.streaming import chunks
 from nanogpt_cli.data.survey import Survey, utf8_of
 from nanogpt_cli.data.tokenizers import Tokenizer
 from nanogpt_cli.data.workplace import PointlessToResumeError
@@ -41,6 +41,8 @@ class Input:
 
 class SplitWriter:
     """Writes the tokens of all inputs, one input after the other, into the two files of `folder`.
+
+    `text_sha256` are of the texts of the inputs as they were encoded, known when all is written.
 
     `record` is called with each `Mark` that has reached the disk; `done` is the last one of an earlier
     attempt. `count_ids` says whether to find out which ids occur.
@@ -75,6 +77,8 @@ class SplitWriter:
         self._bytes_total = sum(item.found.bytes for item in inputs)
         self._marked = time.monotonic() if started is None else started
         self._outs: list[BinWriter] = []
+        self._lanes: list[Lane] = []
+        self.text_sha256: list[str] = list(self._done.inputs_sha256)
 
     def write(self) -> dict[str, SplitMeta]:
         """Encode and write everything; returns what meta.json says of each split."""
@@ -83,13 +87,18 @@ class SplitWriter:
             for name, kept in (("train", self._done.train), ("val", self._done.val)):
                 out = BinWriter(self._folder / f"{name}.bin", dtype, kept_tokens=kept.tokens)
                 self._outs.append(stack.enter_context(out))
-            hashing, writing = stack.enter_context(Lane()), stack.enter_context(Lane())
+                if kept.tokens and out.sha256 != kept.sha256:
+                    raise PointlessToResumeError(
+                        f"{out.path} is not what an interrupted preparation left: it cannot be resumed",
+                        "begin again: run the same command without --resume",
+                    )
+            self._lanes = [stack.enter_context(Lane()) for _ in range(3)]
             for number, item in enumerate(self._inputs):
-                if number >= self._done.input:
-                    self._write_input(number, item, hashing, writing)
+                if number >= len(self._done.inputs_sha256):
+                    self._write_input(number, item)
                 else:
                     self._bytes_done += item.found.bytes
-            writing.wait()
+            self._wait()
         return {name: self._meta(side) for side, name in enumerate(("train", "val"))}
 
     @property
@@ -97,11 +106,17 @@ class SplitWriter:
         """How many distinct ids occur, where they were counted; else all of them."""
         return self._tokenizer.vocab_size if self._used is None else int(self._used.seen.sum())
 
-    def _write_input(self, number: int, item: Input, hashing: Lane, writing: Lane) -> None:
+    def _write_input(self, number: int, item: Input) -> None:
         digest = hashlib.sha256()
+        characters = 0
         stream = chunks(item.source, item.split.train_characters, self._tokenizer.safe_cut)
-        n_chunks = self._done.chunks if number == self._done.input else 0
-        self._skip(stream, n_chunks, item, digest.update)
+        n_chunks = self._done.chunks if number == len(self._done.inputs_sha256) else 0
+        for chunk in itertools.islice(stream, n_chunks):  # an earlier attempt has written them
+            text = "".join(part.text for part in chunk)
+            raw = utf8_of(text, item.source.label)
+            characters += len(text)
+            digest.update(raw)
+            self._progress("reading again", len(raw))
         if n_chunks and digest.hexdigest() != self._done.text_sha256:
             raise _changed(item.source)
         end_of_text = self._tokenizer.end_of_text if item.source.collection else None
@@ -110,47 +125,52 @@ class SplitWriter:
         )
         with contextlib.closing(in_order(encode, stream, threads=self._threads)) as encoded_chunks:
             for encoded in encoded_chunks:
-                hashing.do(digest.update, encoded.text)
-                writing.do(self._append, encoded)
+                self._lanes[0].do(digest.update, encoded.text)
+                self._append(encoded)
                 n_chunks += 1
+                characters += encoded.characters
                 self._progress("encoding", len(encoded.text))
                 if time.monotonic() - self._marked >= MARK_SECONDS:
-                    hashing.wait()
-                    writing.wait()
-                    self._set_mark(number, n_chunks, digest.hexdigest())
-        hashing.wait()
-        if digest.hexdigest() != item.found.sha256:
+                    self._wait()
+                    self._set_mark(n_chunks, digest.hexdigest())
+        self._wait()
+        self.text_sha256.append(digest.hexdigest())
+        if characters != item.found.characters or item.found.sha256 not in {None, digest.hexdigest()}:
             raise _changed(item.source)
 
-    def _skip(
-        self, stream: Iterator[list[Part]], n_chunks: int, item: Input, see: Callable[[bytes], None]
-    ) -> None:
-        """Read again, without encoding, what an earlier attempt has written."""
-        for chunk in itertools.islice(stream, n_chunks):
-            raw = utf8_of("".join(part.text for part in chunk), item.source.label)
-            see(raw)
-            self._progress("reading again", len(raw))
-
     def _append(self, encoded: EncodedChunk) -> None:
+        _, hashing, writing = self._lanes
         for side, (out, part) in enumerate(zip(self._outs, encoded.sides, strict=True)):
-            out.write(part.ids)
+            if part.ids.size:
+                raw = out.as_stored(part.ids)
+                hashing.do(out.see, raw)
+                writing.do(out.write, raw)
             self._text_bytes[side] += part.text_bytes
             self._documents[side] += part.documents
+
+    def _wait(self) -> None:
+        for lane in self._lanes:
+            lane.wait()
 
     def _progress(self, task: str, n_bytes: int) -> None:
         self._bytes_done += n_bytes
         self._reporter.emit(Progress(task=task, done=self._bytes_done, total=self._bytes_total, unit="bytes"))
 
-    def _set_mark(self, number: int, n_chunks: int, text_sha256: str) -> None:
+    def _set_mark(self, n_chunks: int, text_sha256: str) -> None:
         for out in self._outs:
             out.sync()
         train, val = (
-            SideMark(tokens=out.tokens, bytes=self._text_bytes[side], documents=self._documents[side])
+            SideMark(
+                tokens=out.tokens,
+                bytes=self._text_bytes[side],
+                documents=self._documents[side],
+                sha256=out.sha256,
+            )
             for side, out in enumerate(self._outs)
         )
         self._record(
             Mark(
-                input=number,
+                inputs_sha256=tuple(self.text_sha256),
                 chunks=n_chunks,
                 text_sha256=text_sha256,
                 fraction=self._bytes_done / max(1, self._bytes_total),

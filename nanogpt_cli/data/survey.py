@@ -1,4 +1,4 @@
-"""The first pass over a text: how much there is, which characters occur, its checksum, and a sample of it.
+"""The first pass over a text: how much there is, which characters occur, and a sample of it.
 
 nanoGPT splits by position, which needs the length first; a character vocabulary needs every character; a
 vocabulary to be trained needs text from all over the corpus.
@@ -26,7 +26,7 @@ class Survey:
     characters: int
     bytes: int  # of UTF-8
     documents: int
-    sha256: str  # of the UTF-8 bytes
+    sha256: str | None = None  # of the UTF-8 bytes, where it was asked for
 
 
 class Batch(NamedTuple):
@@ -41,10 +41,15 @@ def survey(
     reporter: Reporter,
     *,
     threads: int,
+    checksum: bool = False,
     alphabet: Alphabet | None = None,
     sample: EvenSample | None = None,
 ) -> Survey:
-    """Read the whole source once, in constant memory; `alphabet` and `sample` are filled on the way."""
+    """Read the whole source once, in constant memory; `alphabet` and `sample` are filled on the way.
+
+    The checksum that a dataset keeps is of the very text that was encoded, and taken then; here it costs half
+    of the time, and is needed only to compare the text with that of a dataset which exists.
+    """
 
     digest = hashlib.sha256()
     characters = size_bytes = documents = 0
@@ -66,12 +71,18 @@ def survey(
 
     with Lane() as hashing:
         for raw in in_order(look, counted(), threads=threads):
-            hashing.do(digest.update, raw)
+            if checksum:
+                hashing.do(digest.update, raw)
             size_bytes += len(raw)
             done = size_bytes if source.size_bytes is None else source.done_bytes
             reporter.emit(Progress(task="reading", done=done, total=source.size_bytes, unit="bytes"))
         hashing.wait()
-    return Survey(characters=characters, bytes=size_bytes, documents=documents, sha256=digest.hexdigest())
+    return Survey(
+        characters=characters,
+        bytes=size_bytes,
+        documents=documents,
+        sha256=digest.hexdigest() if checksum else None,
+    )
 
 
 def utf8_of(text: str, label: str) -> bytes:

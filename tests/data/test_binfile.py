@@ -22,9 +22,10 @@ def test_bytes_on_disk_are_little_endian(tmp_path: Path, vocab_size: int, width:
     path = tmp_path / "train.bin"
     ids = [0, 1, 258, vocab_size - 1]
     with BinWriter(path, dtype_for(vocab_size)) as out:
-        out.write(np.array(ids[:2], dtype=np.uint16))
-        out.write(np.array([], dtype=np.uint16))
-        out.write(np.array(ids[2:], dtype=np.int64))
+        for part, dtype in ((ids[:2], np.uint16), ([], np.uint16), (ids[2:], np.int64)):
+            stored = out.as_stored(np.array(part, dtype=dtype))
+            out.see(stored)
+            out.write(stored)
     raw = b"".join(i.to_bytes(width, "little") for i in ids)
     assert path.read_bytes() == raw
     assert out.tokens == 4
@@ -39,7 +40,7 @@ def test_a_writer_refuses_ids_that_do_not_fit(tmp_path: Path) -> None:
         BinWriter(tmp_path / "a.bin", dtype_for(256)) as out,
         pytest.raises(AssertionError, match="do not fit"),
     ):
-        out.write(np.array([65_536]))
+        out.as_stored(np.array([65_536]))
 
 
 @pytest.mark.parametrize(

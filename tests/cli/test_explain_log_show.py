@@ -129,7 +129,14 @@ def test_at_and_every() -> None:
 
 
 @pytest.mark.parametrize(
-    "flags", [("--at", "5-9"), ("--at", "x"), ("--every", "0"), ("--lines", "1-2", "--every", "7")]
+    "flags",
+    [
+        ("--at", "5-9"),
+        ("--at", "x"),
+        ("--every", "0"),
+        ("--lines", "1", "--at", "1"),
+        ("--lines", "1-2", "--every", "7"),
+    ],
 )
 def test_lines_that_are_not_there(flags: tuple[str, ...]) -> None:
     code, out, _ = run_cli("explain-log", CPU, *flags)
@@ -181,7 +188,7 @@ def two_logs() -> None:
 def test_two_logs_are_compared() -> None:
     two_logs()
     code, out, err = run_cli("explain-log", "a.log", "b.log", "--plot")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "next: nanogpt explain-log a.log\n")
     assert "After the same 500 iterations a.log is better: 1.8000 against 2.3000 of b.log" in " ".join(
         out.split()
     )
@@ -289,7 +296,14 @@ def test_following_a_pipe_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Healthy" in result.out
 
 
-@pytest.mark.parametrize("flags", [("--lines", "5"), ("--markdown",), ("--unread",)])
+def test_following_a_pipe_that_holds_no_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow_screen, "POLL_SECONDS", 0.01)
+    result = run_cli("explain-log", "-", "--follow", stdin="Dear diary\n")
+    assert (result.code, result.out) == (1, "")
+    assert "error: standard input: none of its 1 lines" in result.err
+
+
+@pytest.mark.parametrize("flags", [("--lines", "5"), ("--markdown",), ("--unread",), ("--html", "-")])
 def test_what_does_not_go_with_following(flags: tuple[str, ...]) -> None:
     code, _, err = run_cli("explain-log", CPU, "--follow", *flags)
     assert code == 2

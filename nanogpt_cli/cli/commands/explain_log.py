@@ -1,13 +1,18 @@
 """`nanogpt explain-log`: parse, explain, and show: panels, plain text, JSON, Markdown, curves, a page."""
 
-import re
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nanogpt_cli.cli import console
+from nanogpt_cli.cli.explain_choices import (
+    iteration_range,
+    newest_source,
+    next_command,
+    one_form,
+    refuse_flags,
+)
 from nanogpt_cli.cli.options import JsonOption, QuietOption
 from nanogpt_cli.cli.page_file import check_page, write_page
 from nanogpt_cli.errors import NanoGPTError, UsageError
@@ -15,7 +20,6 @@ from nanogpt_cli.errors import NanoGPTError, UsageError
 if TYPE_CHECKING:
     from nanogpt_cli.explain.report import Explanation
 
-_OUT_ROOT = Path("out")
 _MARKDOWN_WIDTH = 80  # a code block in an issue does not wrap
 
 _LINES, _SHOW = "Lines", "How it is shown"
@@ -25,7 +29,7 @@ def explain_log_command(
     logs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[LOG|RUN_DIR|-]...",
+            metavar="LOG|RUN_DIR|-",
             help="A log file, a run directory, or - for standard input; the newest run if left out. "
             "Several are compared.",
             show_default=False,
@@ -96,52 +100,48 @@ def explain_log_command(
 ) -> None:
     """Explain a training log: what happened, what each number means, what to do next."""
     from nanogpt_cli.explain.languages import choose_language
-    from nanogpt_cli.explain.report import NOT_EXPLAINABLE, explain_log
+    from nanogpt_cli.explain.report import explain_log
 
-    _one_form(json=json, markdown=markdown, plot=plot, html=html)
+    one_form(json=json, markdown=markdown, plot=plot, html=html)
     if html:
         check_page(html)
+    if lines and at:
+        raise UsageError("--lines and --at both say which iterations", f"give one of them: --lines {lines}")
     spoken = choose_language(language)
     wanted = iteration_range(lines or at, "--lines" if lines else "--at") if lines or at else None
     if logs and len(logs) > 1:
-        _unasked("several logs", lines=lines, at=at, every=every > 1, unread=unread, follow=follow)
+        refuse_flags("several logs", lines=lines, at=at, every=every > 1, unread=unread, follow=follow)
         _compare(logs, language=spoken, json=json, markdown=markdown, plot=plot, html=html, quiet=quiet)
         return
-    source = logs[0] if logs else _newest(quiet=quiet or json)
+    source = logs[0] if logs else newest_source(quiet=quiet or json)
     if follow:
-        _unasked("a growing log", lines=lines, at=at, every=every > 1, unread=unread, markdown=markdown)
+        refuse_flags("a growing log", lines=lines, at=at, every=every > 1, unread=unread, markdown=markdown)
+        if html == "-":
+            raise UsageError(
+                "--html - writes one page, --follow one after another", "name a file: --html report.html"
+            )
         _follow(source, language=spoken, plot=plot, html=html, json=json, quiet=quiet)
         return
     explanation = explain_log(source, lines=wanted, every=every, language=spoken)
     if json:
         console.print_json({**explanation.to_json(), **(_unread_document(explanation) if unread else {})})
-    first = explanation.findings[0] if explanation.findings else None
-    if first is not None and first.code in NOT_EXPLAINABLE:
-        name = "standard input" if source == "-" else explanation.source
-        raise NanoGPTError(f"{name}: {first.message[:1].lower()}{first.message[1:]}", first.advice)
+    _refuse_no_log(explanation)
     if html:
         _write_page(explanation, html, quiet=quiet or json)
     if json or html == "-":
         return
     _show(explanation, markdown=markdown, plot=plot, unread=unread)
-    console.next_step(_next_command(explanation), quiet=quiet)
+    console.next_step(next_command(explanation), quiet=quiet)
 
 
-def _one_form(*, json: bool, markdown: bool, plot: bool, html: str) -> None:
-    """stdout takes one form; which one is not guessed."""
-    forms = {"--json": json, "--markdown": markdown, "--html -": html == "-"}
-    asked = [name for name, wanted in forms.items() if wanted]
-    if len(asked) > 1:
-        raise UsageError(f"{' and '.join(asked)} cannot share standard output", f"give {asked[0]} alone")
-    if json and plot:
-        raise UsageError("--plot draws for people, --json prints for programs", "give one of them")
+def _refuse_no_log(explanation: "Explanation") -> None:
+    """What holds no training is an error, for people and for scripts."""
+    from nanogpt_cli.explain.report import NOT_EXPLAINABLE
 
-
-def _unasked(what: str, **given: object) -> None:
-    """Refuse flags that mean nothing for what is asked."""
-    for name, value in given.items():
-        if value:
-            raise UsageError(f"--{name} does not go with {what}", f"nanogpt explain-log LOG --{name}")
+    first = explanation.findings[0] if explanation.findings else None
+    if first is not None and first.code in NOT_EXPLAINABLE:
+        name = "standard input" if explanation.source == "-" else explanation.source
+        raise NanoGPTError(f"{name}: {first.message[:1].lower()}{first.message[1:]}", first.advice)
 
 
 def _follow(source: str, *, language: str, plot: bool, html: str, json: bool, quiet: bool) -> None:
@@ -158,11 +158,13 @@ def _follow(source: str, *, language: str, plot: bool, html: str, json: bool, qu
         page(last)
     if json:
         follow_screen.write_json_line(last)
+    _refuse_no_log(last)
+    if json:
         return
     stdout = explain_screen.stdout_console()
     if plot or explain_screen.is_rich(stdout):  # in a pipe the lines have said it
         explain_screen.show(last, plot=plot)
-    console.next_step(_next_command(last), quiet=quiet)
+    console.next_step(next_command(last), quiet=quiet)
 
 
 def _compare(
@@ -193,54 +195,11 @@ def _compare(
         from nanogpt_cli.cli.compare_screen import show_comparison
 
         show_comparison(comparison, plot=plot)
-
-
-def iteration_range(text: str, option: str) -> tuple[int, int]:
-    """`4980-5000`, or `5000` alone."""
-    found = re.fullmatch(r"\s*(\d{1,12})(?:\s*[-:]\s*(\d{1,12}))?\s*", text, re.ASCII)
-    if found is None or (option == "--at" and found[2]):
-        form, example = (
-            ("iterations as A-B", "4980-5000") if option == "--lines" else ("an iteration", "5000")
+        winners = (
+            g.members[s.winner] for g in comparison.groups for s in g.standings if s.winner is not None
         )
-        raise UsageError(
-            f"{option} takes {form}, not {text!r}", f"nanogpt explain-log LOG {option} {example}"
-        )
-    first = int(found[1])
-    last = int(found[2]) if found[2] else first
-    if last < first:
-        raise UsageError(
-            f"{option} {text}: {last} comes before {first}",
-            f"nanogpt explain-log LOG {option} {last}-{first}",
-        )
-    return first, last
-
-
-def _newest(*, quiet: bool) -> str:
-    from nanogpt_cli.explain.parse import newest_log
-
-    newest = newest_log(_OUT_ROOT)
-    if newest is None:
-        raise NanoGPTError(
-            f"there is no run with a log under {_OUT_ROOT}/",
-            "name a log: nanogpt explain-log train.log, or train first: nanogpt train --preset cpu-tiny",
-        )
-    console.note(f"explaining the newest run's log, {newest}", quiet=quiet)
-    return str(newest)
-
-
-def _next_command(explanation: "Explanation") -> str:
-    """Go on with a stopped run, try a run's model; of a bare log, look at its last line closely."""
-    if explanation.source == "-":
-        return "nanogpt train --preset cpu-tiny"
-    folder = Path(explanation.source).parent
-    if (folder / "checkpoints").is_dir() and "interrupted" in explanation.codes:
-        return f"nanogpt train --resume --out-dir {folder}"
-    if (folder / "checkpoints").is_dir():
-        return f'nanogpt sample {folder} --prompt "..."'
-    last = explanation.run.last_iter
-    if last is None:
-        return "nanogpt train --preset cpu-tiny"
-    return f"nanogpt explain-log {explanation.source} --lines {last}"
+        best = next(winners, 0)
+        console.next_step(f"nanogpt explain-log {logs[best]}", quiet=quiet)
 
 
 # --- output

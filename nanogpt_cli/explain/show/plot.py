@@ -19,7 +19,7 @@ COLORS: Final = ("blue", "cyan", "yellow", "magenta", "green", "red", "bright_bl
 LETTERS: Final = "·xo+*#%@"
 _BEST: Final = "★"
 _MIN_WIDTH, _MIN_HEIGHT = 24, 6
-_X_LABEL_COLUMNS: Final = 12  # one tick for so many columns
+_X_LABEL_COLUMNS: Final = 9  # one tick for so many columns
 _DOTS_X, _DOTS_Y = 2, 4  # of a braille character
 _ASCII: Final = {"│": "|", "┤": "+", "└": "+", "─": "-", "┬": "+", _BEST: "*", "·": ".", "┊": ":"}
 

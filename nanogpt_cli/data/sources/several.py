@@ -86,7 +86,7 @@ class Folder:
             raise self._with_way_out(error, path) from None
 
     def _with_way_out(self, error: NanoGPTError, path: str) -> NanoGPTError:
-        way_out = f"--exclude {shlex.quote(path)}"
+        way_out = f"--exclude {shlex.quote(readable(path))}"
         if way_out in error.hint:
             return error
         return type(error)(error.message, f"{error.hint}; or leave it out: {way_out}", details=error.details)

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from nanogpt_cli.explain.learning_rate import SCHEDULE_SETTINGS, LearningRate
 from nanogpt_cli.explain.nanogpt_text import DEFAULTS
 from nanogpt_cli.explain.records import Log, Run
-from nanogpt_cli.explain.scatter import noise_of
+from nanogpt_cli.explain.scatter import is_sound, noise_of
 
 Severity = Literal["info", "warning", "error"]
 Number = int | float | str
@@ -114,7 +114,7 @@ class Case:
         return [
             LossPair(e.iter_num, e.train_loss, e.val_loss)
             for e in self.run.evals
-            if e.train_loss is not None and math.isfinite(e.train_loss) and math.isfinite(e.val_loss)
+            if is_sound(e.train_loss) and is_sound(e.val_loss)
         ]
 
     @cached_property
@@ -123,13 +123,13 @@ class Case:
         return [
             LossPoint(p.iter_num, p.loss)
             for p in self.run.iters
-            if p.loss is not None and math.isfinite(p.loss)
+            if is_sound(p.loss)
         ]
 
     @cached_property
     def vals(self) -> list[ValPoint]:
         """Finite validation losses, also where the training split was not evaluated."""
-        return [ValPoint(e.iter_num, e.val_loss) for e in self.run.evals if math.isfinite(e.val_loss)]
+        return [ValPoint(e.iter_num, e.val_loss) for e in self.run.evals if is_sound(e.val_loss)]
 
     @cached_property
     def best(self) -> ValPoint | None:

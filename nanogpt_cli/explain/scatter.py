@@ -3,15 +3,19 @@
 import math
 import statistics
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeGuard
 
 # The median absolute deviation of normal noise is 0.6745 standard deviations.
 _MAD_TO_SIGMA: Final = 1.4826
 
 
-def middle(values: Sequence[float]) -> float:
-    """The median; `values` must not be empty."""
-    return statistics.median(values)
+# Beyond this a loss is no number to work with: it has overflowed or the line is damaged.
+_LARGEST_LOSS: Final = 1e9
+
+
+def is_sound(loss: float | None) -> TypeGuard[float]:
+    """Whether it is a loss to work with: there, finite, and not absurdly large."""
+    return loss is not None and abs(loss) < _LARGEST_LOSS
 
 
 def spread(values: Sequence[float]) -> float:

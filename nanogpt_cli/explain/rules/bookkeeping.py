@@ -1,9 +1,9 @@
 """Rules for how the log came about and what it leaves out: resumed, never evaluated, best model lost."""
 
-import math
 from typing import Final
 
 from nanogpt_cli.explain.case import Case, Finding, Number
+from nanogpt_cli.explain.scatter import is_sound
 
 # nanoGPT evaluates at iteration 0 already; a piece of a log shorter than this is an excerpt, not a habit.
 _NEVER_EVALUATED_SPAN: Final = 100
@@ -145,7 +145,7 @@ def checkpoint_overwritten_worse(case: Case) -> Finding | None:
     if not saved or best.iter_num not in {e.iter_num for e in saved}:
         return None
     last = saved[-1]
-    lost = [e.iter_num for e in case.run.evals if not math.isfinite(e.val_loss)]
+    lost = [e.iter_num for e in case.run.evals if not is_sound(e.val_loss)]
     lost = [i for i in lost if i in set(case.run.checkpoints) and i > best.iter_num]
     if lost:
         return Finding(

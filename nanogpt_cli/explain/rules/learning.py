@@ -166,9 +166,9 @@ def undertrained(case: Case) -> Finding | None:
     if fall is None:
         return None
     half_iter, half_loss, last_iter, last_loss = fall
-    ratio = (half_loss - last_loss) / half_loss
-    if half_loss - last_loss < case.nats(_DOUBLING_NATS):
+    if half_loss - last_loss < case.nats(_DOUBLING_NATS) or half_loss <= 0:
         return None
+    ratio = (half_loss - last_loss) / half_loss
     tokens = case.tokens_per_parameter
     numbers: dict[str, Number] = {
         "half_iter": half_iter,

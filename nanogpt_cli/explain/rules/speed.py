@@ -149,9 +149,9 @@ def time_drift(case: Case) -> Finding | None:
         iters=(at,) if sudden else (points[0][0], points[-1][0]),
         confidence=0.8,
         numbers={
-            "first_ms": first,
-            "last_ms": last,
-            "slower_percent": 100 * (last / first - 1),
+            "first_ms": usual[0],
+            "last_ms": usual[-1],
+            "slower_percent": 100 * (usual[-1] / usual[0] - 1),
             "iter": at,
             "last_iter": points[-1][0],
         },

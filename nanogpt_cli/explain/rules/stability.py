@@ -1,12 +1,12 @@
 """Rules for training that breaks: NaN, explosion, spikes, a rise of both losses."""
 
-import math
 import statistics
 from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from nanogpt_cli.explain.case import Case, Finding, LossPoint, Number
+from nanogpt_cli.explain.scatter import is_sound
 
 # A batch's loss varies by a few hundredths to a few tenths; 5 % above the untrained loss (0.5 for GPT-2's
 # vocabulary, 0.2 for 65 characters) is beyond that, given that several points are looked at.
@@ -44,9 +44,9 @@ _SKIPPING_MIN_POINTS: Final = 4
 
 def nonfinite(case: Case) -> Finding | None:
     """A loss was NaN or infinite, or our own run ended because of one."""
-    bad = [p.iter_num for p in case.run.iters if p.loss is not None and not math.isfinite(p.loss)]
-    bad_train = [e.iter_num for e in case.run.evals if not math.isfinite(e.train_loss or 0.0)]
-    bad_val = [e.iter_num for e in case.run.evals if not math.isfinite(e.val_loss)]
+    bad = [p.iter_num for p in case.run.iters if p.loss is not None and not is_sound(p.loss)]
+    bad_train = [e.iter_num for e in case.run.evals if not is_sound(e.train_loss or 0.0)]
+    bad_val = [e.iter_num for e in case.run.evals if not is_sound(e.val_loss)]
     ended = case.run.ending is not None and case.run.ending.reason == "nonfinite"
     if not (bad or bad_train or bad_val or ended):
         return None

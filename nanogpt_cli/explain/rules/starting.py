@@ -41,7 +41,7 @@ def bad_initial_loss(case: Case) -> Finding | None:
     limit = _START_UNKNOWN_VOCAB
     if expected is not None:
         limit = max(expected + _START_EXCESS_NATS, _START_EXCESS_RATIO * expected)
-    last = case.recent_loss() or case.curve[-1].loss
+    last = case.recent_loss() or (case.curve[-1].loss if case.curve else first)
     numbers: dict[str, Number] = {
         "first_loss": first,
         "last_loss": last,

@@ -59,9 +59,8 @@ def test_overfitting_without_a_training_estimate_uses_the_batches_around() -> No
     """llm.c and the Trainer evaluate the validation set alone; their batches tell of training."""
     run = Run(trainer="llm.c", nanogpt_habits=False)
     run.iters = [IterPoint(i, 4.0 - 0.003 * i) for i in range(1000)]
-    run.evals = [
-        EvalPoint(100 * i, None, v) for i, v in enumerate([10.8, 4.0, 3.6, 3.5, 3.6, 3.75, 3.9, 4.1])
-    ]
+    vals = [10.8, 4.0, 3.6, 3.5, 3.6, 3.75, 3.9, 4.1]
+    run.evals = [EvalPoint(100 * i, None, val) for i, val in enumerate(vals)]
     found = finding(run_log(run), "overfitting")
     assert found.numbers["best_iter"] == 300
     assert found.numbers["train_loss"] == pytest.approx(4.0 - 0.003 * 700, abs=0.05)
@@ -69,7 +68,7 @@ def test_overfitting_without_a_training_estimate_uses_the_batches_around() -> No
 
 def test_both_rising_is_not_overfitting_whoever_logged_it() -> None:
     run = Run(trainer="llm.c", nanogpt_habits=False)
-    run.iters = [IterPoint(i, 3.4 + 0.002 * max(0, i - 300) + 6 / (1 + i)) for i in range(1000)]
+    run.iters = [IterPoint(i, 3.4 + 0.0008 * max(0, i - 300) + 6 / (1 + i)) for i in range(1000)]
     run.evals = [EvalPoint(100 * i, None, v) for i, v in enumerate([10.8, 4.0, 3.6, 3.5, 3.7, 3.9, 4.1, 4.3])]
     found = codes(run_log(run))
     assert "unstable" in found

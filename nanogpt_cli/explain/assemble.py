@@ -123,7 +123,7 @@ class Assembler:
         now, iters = self._open, lines.iters
         values = lines.losses or lines.times_ms or []
         usual = now.has_points and not now.run.failures and now.last_iter < iters[0] >= now.last
-        if not (usual and math.isfinite(math.fsum(values)) and all(map(operator.lt, iters, iters[1:]))):
+        if not (usual and math.isfinite(sum(values)) and all(map(operator.lt, iters, iters[1:]))):
             for i in range(len(iters)):
                 self.add_iter(trainer, lines.point(i))
             return

@@ -30,7 +30,7 @@ _USUAL_SHARE: Final = 0.25  # of a block's lines; below it, line by line is as f
 _MAX_NOISE: Final = 4096
 _KEPT_UNREAD: Final = 20
 _UNREAD_CHARS: Final = 500
-_READABLE_CHARS: Final = 8192  # a reader of text lines gets no more; records are longer
+_READABLE_CHARS: Final = 4096  # a reader of text lines gets no more; records are longer
 _COUNTER: Final = re.compile(r"(?:iter|step|epoch)\W{0,4}\d|['\"](?:eval_|train_)?loss['\"]", re.IGNORECASE)
 _DIGITS: Final = re.compile(r"\d{1,30}", re.ASCII)
 _FIELD: Final = re.compile(r"\d.{0,40}(?:ms|[%|}]|tok|m$)|^[\d.]{1,12}$|\b(?:loss|lr|mfu|epoch)\b")
@@ -182,7 +182,8 @@ class Dispatcher:
             self.assembler.amending = False
             if understood:
                 self._before_understood = True
-                if len(before) % len(raw) == 0:  # as wide as the pieces before it: more may follow
+                # As wide as the pieces before it: more may follow.
+                if len(before) % len(raw) == 0 and len(before) + len(raw) in _WRAP_WIDTHS:
                     self._before = before + raw
                 return True
         if len(raw) in _WRAP_WIDTHS and _COUNTER.search(raw):

@@ -89,12 +89,14 @@ def _watch(follower: Follower, view: _View, write_page: Callable[[Explanation], 
                     write_page(now)
                     page_due = started + _PAGE_SECONDS
         if over:
-            follower.look()  # nanoGPT prints one more line after its last evaluation
+            while follower.look() and follower.behind:
+                pass  # nanoGPT prints one more line after its last evaluation
             final = follower.explain(final=True)
             assert final is not None, "a final explanation is always made"
             return final
-        view.tick(time.monotonic() - last_growth)
-        time.sleep(POLL_SECONDS)
+        if not follower.behind:
+            view.tick(time.monotonic() - last_growth)
+            time.sleep(POLL_SECONDS)
 
 
 class _Lines(_View):

@@ -19,6 +19,8 @@ from nanogpt_cli.explain.parse import STDIN, LogReader, add_config, find_log
 from nanogpt_cli.explain.report import ExplainedFinding, Explanation, explain
 
 _BLOCK_BYTES: Final = 1 << 18
+# Read in one look, so that a log of gigabytes shows its first verdict within seconds.
+_LOOK_BYTES: Final = 1 << 25
 _KNOWN_BYTES: Final = 64  # remembered of what was read last: a file that grew again past it is another one
 
 _SURE: Final = 0.9  # a log that ends with an evaluation may be finished, or be between two lines
@@ -35,7 +37,8 @@ NOT_YET: Final = frozenset(
 class Source(Protocol):
     """Bytes that arrive."""
 
-    ended: bool
+    ended: bool  # nothing more can come
+    behind: bool  # more is there already
 
     def new(self) -> Iterator[bytes]:
         """What arrived since the last look, block by block; a file begun anew is preceded by a line end."""
@@ -45,6 +48,7 @@ class FileSource:
     """A file, or the log in a run directory, which either may not exist yet."""
 
     ended = False
+    behind = False
 
     def __init__(self, path: Path) -> None:
         self._named = path
@@ -84,7 +88,9 @@ class FileSource:
             yield b"\n"
         self._identity = (status.st_dev, status.st_ino)
         file.seek(self._position)
-        while raw := file.read(_BLOCK_BYTES):
+        end = self._position + _LOOK_BYTES
+        self.behind = status.st_size > end
+        while self._position < end and (raw := file.read(_BLOCK_BYTES)):
             self._position += len(raw)
             self._last = (self._last + raw)[-_KNOWN_BYTES:]
             yield raw
@@ -100,6 +106,8 @@ class FileSource:
 
 class StreamSource:
     """A pipe, read by a thread of its own so that a look never waits for it."""
+
+    behind = False
 
     def __init__(self, stream: BinaryIO) -> None:
         self.ended = False
@@ -145,6 +153,11 @@ class Follower:
     def input_ended(self) -> bool:
         """Whether nothing more can come (the end of a pipe)."""
         return self._source.ended
+
+    @property
+    def behind(self) -> bool:
+        """Whether more can be read at once."""
+        return self._source.behind
 
     def explain(self, *, final: bool = False) -> Explanation | None:
         """The explanation now; None while there is no training in it. `final`: nothing is excused."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nanogpt_cli.errors import NanoGPTError
+from nanogpt_cli.explain import follow
 from nanogpt_cli.explain.follow import FileSource, Follower, StreamSource, changes, ended
 from tests.explain.samples import eval_lines, falling, iter_lines, metrics, record
 from tests.explain.test_rules import FORGETTING
@@ -33,6 +34,20 @@ def test_only_what_is_new_is_read(tmp_path: Path) -> None:
     with path.open("ab") as file:
         file.write(b"o\nthree\n")
     assert read(source) == b"o\nthree\n"
+
+
+def test_a_long_log_is_read_in_several_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "_LOOK_BYTES", 1000)
+    monkeypatch.setattr(follow, "_BLOCK_BYTES", 300)
+    path = tmp_path / "train.log"
+    path.write_bytes(bytes(range(33, 123)) * 40)
+    source = FileSource(path)
+    pieces = [read(source)]
+    while source.behind:
+        pieces.append(read(source))
+    assert max(map(len, pieces)) < 1000 + 300
+    assert len(pieces) > 2
+    assert b"".join(pieces) == path.read_bytes()
 
 
 def test_a_run_that_has_not_begun_is_awaited(tmp_path: Path) -> None:

@@ -100,6 +100,8 @@ def _key(curve: Curve) -> Element:
     """The curve's line, with its marker, as in the drawing."""
     ink = curve.role % ROLES + 1
     line = element("path", d="M0 7H28", stroke_width="3", class_=f"stroke-ink{ink}")
+    if dashes := ("", "6 4", "2 4")[curve.role // ROLES % 3]:
+        line.set("stroke-dasharray", dashes)
     if not curve.dotted:
         return _key_svg(line)
     shapes = {

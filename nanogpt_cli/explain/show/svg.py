@@ -34,6 +34,7 @@ SIZES: Final = {"wide": (9.6, 3.5), "narrow": (4.6, 3.4)}
 _COLUMNS: Final = {"wide": 480, "narrow": 240}  # thinned to this; finer is not seen
 _FONT_UNITS: Final = 11.5
 _MARKERS: Final = "osD^vPX*"  # by role, so that no curve is known by its colour alone
+DASHES: Final = ("-", "--", ":")  # from the ninth curve on the colours come again
 _MAX_MARKERS: Final = 60  # more would cover the line
 _NAMESPACE = re.compile(r"\{[^}]*\}")
 _LONG_DECIMALS = re.compile(r"(\d+\.\d)\d+")
@@ -118,9 +119,12 @@ def _curve(axes: Any, curve: Curve, columns: int) -> None:
     points = thin(curve.points, columns)
     trend = curve.noisy and len(curve.points) > columns // 2
     xs, ys = _columns(points)
+    dashes = DASHES[curve.role // ROLES % len(DASHES)]
     if curve.dotted:
         marker = _MARKERS[curve.role % len(_MARKERS)] if len(points) <= _MAX_MARKERS else ""
-        axes.plot(xs, ys, color=color, linewidth=1.8, marker=marker, markersize=4.5, markeredgewidth=0)
+        axes.plot(
+            xs, ys, dashes, color=color, linewidth=1.8, marker=marker, markersize=4.5, markeredgewidth=0
+        )
         return
     axes.plot(xs, ys, color=color, linewidth=1.0 if trend else 1.5, alpha=0.45 if trend else 1.0)
     if trend:

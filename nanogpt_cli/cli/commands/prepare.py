@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,9 +16,6 @@ from nanogpt_cli.cli.reporters.progress_bar import ProgressBar
 from nanogpt_cli.config.load import PROJECT_FILE, read_file
 from nanogpt_cli.config.schema import SETTINGS
 from nanogpt_cli.errors import EXIT_SIGTERM, UsageError
-
-if TYPE_CHECKING:
-    from nanogpt_cli.data.prepared import PreparedDataset
 
 DEFAULT_ROOT = Path("data")
 _READING = "How sources are read"
@@ -208,6 +205,7 @@ def prepare_command(
     Writes data/<name>/ with train.bin, val.bin, the tokenizer and meta.json. nanoGPT's own train.py reads the
     folder too.
     """
+    from nanogpt_cli.cli.prepare_report import next_command, report
     from nanogpt_cli.data.prepare import prepare
     from nanogpt_cli.data.recipes import TokenizerOptions
     from nanogpt_cli.data.request import DEFAULT_VAL_FRACTION
@@ -253,8 +251,8 @@ def prepare_command(
     if as_json:
         console.print_json(prepared.to_json())
         return
-    _report(prepared, quiet=quiet)
-    console.next_step(_next_command(prepared, data_dir), quiet=quiet)
+    report(prepared, quiet=quiet)
+    console.next_step(next_command(prepared, default_root=DEFAULT_ROOT), quiet=quiet)
 
 
 @contextlib.contextmanager
@@ -290,25 +288,3 @@ def _project_block_size() -> int:
         return int(str(SETTINGS["block_size"].parse(raw)))
     except ValueError:
         return DEFAULT_BLOCK_SIZE  # `train` names what is wrong with the project; a text can be prepared
-
-
-def _report(prepared: "PreparedDataset", *, quiet: bool) -> None:
-    state = "already prepared, unchanged" if prepared.unchanged else "ready"
-    console.note(f"dataset    {prepared.path} ({state})", quiet=quiet)
-    console.note(
-        f"tokenizer  {prepared.tokenizer}, {prepared.vocab_size:,} ids, {prepared.dtype}", quiet=quiet
-    )
-    for name, split in prepared.splits.items():
-        console.note(f"{name:<9}  {split.tokens:,} tokens from {split.bytes:,} bytes of text", quiet=quiet)
-    console.note(f"on average {prepared.bytes_per_token:.2f} bytes per token", quiet=quiet)
-    if prepared.advice:
-        console.warn(prepared.advice, quiet=quiet)
-
-
-def _next_command(prepared: "PreparedDataset", data_dir: Path) -> str:
-    # In a project train takes its settings from there; the preset would change nothing in them.
-    train = "nanogpt train" if Path(PROJECT_FILE).is_file() else "nanogpt train --preset cpu-tiny"
-    if data_dir != DEFAULT_ROOT:
-        return f"{train} --dataset {prepared.path}"
-    # A dataset just written is the newest, and train takes that by itself.
-    return train + (f" --dataset {prepared.name}" if prepared.unchanged else "")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from nanogpt_cli.data.sources.base import SourceOptions
 from nanogpt_cli.data.sources.dataset_rows import kinds_of
-from nanogpt_cli.data.sources.hub_errors import PARQUET_REVISION, Asked
+from nanogpt_cli.data.sources.hub_errors import PARQUET_REVISION, Asked, script_error
 from nanogpt_cli.errors import NanoGPTError, UsageError
 from nanogpt_cli.events import Notice, Reporter
 
@@ -21,6 +21,7 @@ def config_error(error: ValueError, asked: Asked, options: SourceOptions) -> Nan
     if re.search(r"[Cc]onfig name is missing|BuilderConfig '.*' not found|multiple .* configurations", words):
         names = _config_names(asked, words)
     elif "find cache for" in words:
+        _ask_again(asked)
         cached = _QUOTED.findall(words.partition("Available configs")[2])
         return NanoGPTError(
             f"this configuration of {asked.repository} is not in the cache, only {listed(cached)}",
@@ -40,6 +41,18 @@ def config_error(error: ValueError, asked: Asked, options: SourceOptions) -> Nan
         f"{asked.repository} has no configuration {options.config!r}; it has {listed(names)}",
         f"{asked.command} --config {near[0]}",
     )
+
+
+def _ask_again(asked: Asked) -> None:
+    """Raise why the hub did not give the dataset; looking in the cache instead, `datasets` forgets it."""
+    from huggingface_hub import HfApi, constants
+
+    if asked.local or constants.HF_HUB_OFFLINE:
+        return
+    info = HfApi().dataset_info(asked.repository, revision=asked.revision)
+    script = f"{asked.repository.rpartition('/')[2]}.py"
+    if any(file.rfilename == script for file in info.siblings or ()):
+        raise script_error(asked)
 
 
 def _config_names(asked: Asked, words: str) -> list[str]:

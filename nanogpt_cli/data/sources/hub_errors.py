@@ -72,6 +72,11 @@ def _script(
 ) -> NanoGPTError | None:
     if "trust_remote_code" not in words and not re.search(r"[Dd]ataset scripts? (are|is) no longer", words):
         return None
+    return script_error(asked)
+
+
+def script_error(asked: Asked) -> NanoGPTError:
+    """The error for a dataset that only its own code can make."""
     return NanoGPTError(
         f"{asked.repository} is a program that makes its data (a dataset script), which is never run here",
         f"take the hub's Parquet copy of it: {asked.command} --revision {PARQUET_REVISION}",

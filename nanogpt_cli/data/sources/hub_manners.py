@@ -38,7 +38,7 @@ def well_behaved(reporter: Reporter) -> Iterator[None]:
     before = [(logger.handlers, logger.propagate, logger.level) for logger in loggers]
     bars, hub_bars = not datasets.are_progress_bars_disabled(), not hub_bars_disabled()
     listener = _Listener(reporter)
-    with _fewer_retries(), warnings.catch_warnings():
+    with _our_settings(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         datasets.disable_progress_bars()
         disable_progress_bars()
@@ -58,18 +58,23 @@ def well_behaved(reporter: Reporter) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _fewer_retries() -> Iterator[None]:
+def _our_settings() -> Iterator[None]:
+    """Fewer retries, and no code of a dataset: before version 4 the library asks whether to run it."""
     from datasets import config
 
-    names = ("STREAMING_READ_MAX_RETRIES", "STREAMING_OPEN_MAX_RETRIES")
-    before = {name: getattr(config, name) for name in names if hasattr(config, name)}
+    ours = {
+        "STREAMING_READ_MAX_RETRIES": _READS_TRIED,
+        "STREAMING_OPEN_MAX_RETRIES": _READS_TRIED,
+        "HF_DATASETS_TRUST_REMOTE_CODE": False,
+    }
+    before = {name: getattr(config, name) for name in ours if hasattr(config, name)}
     try:
-        for name, tries in before.items():
-            setattr(config, name, min(tries, _READS_TRIED))
+        for name in before:
+            setattr(config, name, ours[name])
         yield
     finally:
-        for name, tries in before.items():
-            setattr(config, name, tries)
+        for name, value in before.items():
+            setattr(config, name, value)
 
 
 def each_within(items: Iterator[T], context: Callable[[], AbstractContextManager[object]]) -> Iterator[T]:

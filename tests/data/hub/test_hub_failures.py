@@ -113,6 +113,15 @@ def test_a_script_is_not_run_and_its_parquet_copy_is_named(start_hub: Start) -> 
     assert "has made no Parquet copy" in error.hint
 
 
+def test_a_script_is_named_also_where_its_parquet_copy_is_cached(start_hub: Start) -> None:
+    """`datasets` then looks into its cache, finds the copy alone, and says nothing of a script."""
+    copy = {"default/train/0000.parquet": parquet({"text": texts("t")})}
+    start_hub(script=Repository({"script.py": b"", "README.md": b"# x"}, {"refs/convert/parquet": copy}))
+    source = open_hub("owner/script", SourceOptions(revision="refs/convert/parquet"), Recorder())
+    assert read(source) == texts("t")
+    assert failure("owner/script").hint.endswith("--revision refs/convert/parquet")
+
+
 def test_a_name_that_does_not_exist(start_hub: Start) -> None:
     start_hub({"other/TinyPoems": Repository(LINES)}, TinyStories=Repository(LINES))
     error = failure("owner/TinyStorys")

@@ -120,11 +120,7 @@ class Case:
     @cached_property
     def iters(self) -> list[LossPoint]:
         """Iterations with a finite loss."""
-        return [
-            LossPoint(p.iter_num, p.loss)
-            for p in self.run.iters
-            if is_sound(p.loss)
-        ]
+        return [LossPoint(p.iter_num, p.loss) for p in self.run.iters if is_sound(p.loss)]
 
     @cached_property
     def vals(self) -> list[ValPoint]:
@@ -179,8 +175,16 @@ class Case:
     @cached_property
     def target(self) -> int | None:
         """The iteration the run was to reach, if the log tells."""
-        value = self.setting("max_iters")
-        return int(value) if value is not None and value > 0 else None
+        value, last = self.setting("max_iters"), self.run.last_iter or 0
+        if value is None or value <= 0 or last > value + self.spacing:
+            return None  # a run beyond it shows that it is the number of something else
+        return int(value)
+
+    @cached_property
+    def spacing(self) -> int:
+        """Iterations between the last two lines."""
+        nums = [p.iter_num for p in self.run.iters[-2:]] or [e.iter_num for e in self.run.evals[-2:]]
+        return max(1, nums[-1] - nums[0]) if nums else 1
 
     @cached_property
     def reached_end(self) -> bool:
@@ -192,7 +196,11 @@ class Case:
             return self.run.ending.reason in {"finished", "eval_only"}
         if self.run.trainer == "litgpt" and self.run.wall_seconds is not None:
             return True  # it prints its time once, when it is done
-        return self.target is not None and last > self.target - max(1, self.setting("log_interval") or 1, 1)
+        if self.target is None:
+            return False
+        if self.run.nanogpt_habits:  # it counts from 0 to max_iters, both included
+            return last > self.target - max(1, self.setting("log_interval") or 1)
+        return last >= self.target - self.spacing
 
     @cached_property
     def tokens_seen(self) -> float | None:
@@ -287,13 +295,11 @@ class Case:
         """The loss before the first update: the evaluation's, which is more exact, or the batch's."""
         if self.evals and self.evals[0].iter_num == 0:
             return self.evals[0].train_loss
-        # Some count from 1: what they print there was still computed before the first update.
-        first = 0 if self.run.nanogpt_habits else 1
-        if self.iters and self.iters[0].iter_num <= first:
-            return self.iters[0].loss
         if self.vals and self.vals[0].iter_num == 0 and self.run.val_unit == "nats":
             return self.vals[0].val_loss
-        return None
+        # Some count from 1: what they print there was still computed before the first update.
+        first = 0 if self.run.nanogpt_habits else 1
+        return self.iters[0].loss if self.iters and self.iters[0].iter_num <= first else None
 
     @cached_property
     def span(self) -> int:

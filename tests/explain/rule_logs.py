@@ -246,6 +246,7 @@ MORE: dict[str, str | Log] = {
     "overfitting.ours": metrics([4.2], end="finished") + eval_lines(FORGETTING),
     "nonfinite.from_start": iter_lines([float("nan")] * 3),
     "nonfinite.recovered": iter_lines([4.0, float("nan"), 3.9, 3.8]),
+    "nonfinite.zero": iter_lines([2.4, 2.3, 2.2, 2.1, 0.0, 0.0, 0.0, 0.0]),
     "nonfinite.val_only": iter_lines([4.0, 3.5]) + "step 20: train loss 3.0000, val loss nan\n",
     "nonfinite.skipping": iter_lines([5.0 - 0.1 * i for i in range(8)])
     + "".join(iter_line(80 + 10 * i, float("nan"), 46.0) + "\n" for i in range(8)),

@@ -40,6 +40,9 @@ _SHORT_RUN: Final = 50
 # cent, steadily. Less is scatter.
 _SKIPPING_FASTER: Final = 0.02
 _SKIPPING_MIN_POINTS: Final = 4
+# No model predicts everything with certainty, least of all from one line to the next.
+_ZERO_MIN_POINTS: Final = 3
+_ZERO_FROM: Final = 0.1
 
 
 def nonfinite(case: Case) -> Finding | None:
@@ -48,8 +51,6 @@ def nonfinite(case: Case) -> Finding | None:
     bad_train = [e.iter_num for e in case.run.evals if not is_sound(e.train_loss or 0.0)]
     bad_val = [e.iter_num for e in case.run.evals if not is_sound(e.val_loss)]
     ended = case.run.ending is not None and case.run.ending.reason == "nonfinite"
-    if not (bad or bad_train or bad_val or ended):
-        return None
     if bad_val and not (bad or bad_train or ended) and case.iters:
         return Finding(
             code="nonfinite",
@@ -59,6 +60,8 @@ def nonfinite(case: Case) -> Finding | None:
             numbers={"iter": bad_val[0], "n_evals": len(bad_val), "last_loss": case.iters[-1].loss},
             variant="val_only",
         )
+    if not (bad or bad_train or bad_val or ended):
+        return _vanished(case)
     onset = min([*bad, *bad_train, *bad_val], default=case.run.last_iter or 0)
     good = [p for p in case.iters if p.iter_num < onset]
     if not good:
@@ -83,6 +86,33 @@ def nonfinite(case: Case) -> Finding | None:
         iters=(last.iter_num, onset),
         numbers=numbers,
         variant=variant,
+    )
+
+
+def _vanished(case: Case) -> Finding | None:
+    """A loss of exactly 0 from one line to the next: Hugging Face's Trainer counts a NaN as 0."""
+    zeros = 0
+    for point in reversed(case.iters):
+        if point.loss != 0.0:
+            break
+        zeros += 1
+    if zeros < _ZERO_MIN_POINTS or zeros == len(case.iters):
+        return None
+    last, first = case.iters[-zeros - 1], case.iters[-zeros]
+    if last.loss < _ZERO_FROM:
+        return None
+    return Finding(
+        code="nonfinite",
+        severity="error",
+        iters=(last.iter_num, first.iter_num),
+        confidence=0.9,
+        numbers={
+            "iter": first.iter_num,
+            "last_good_iter": last.iter_num,
+            "last_good_loss": last.loss,
+            "n_lines": zeros,
+        },
+        variant="zero",
     )
 
 

@@ -12,7 +12,6 @@ _NAMES = {
     "ours": "nanogpt",
     "hf-trainer": "Hugging Face Trainer",
     "mingpt": "minGPT",
-    "unknown": "nanoGPT",
 }
 
 
@@ -41,7 +40,8 @@ class _Sayer:
         if self.case.log.format == "unknown":
             return self._say("kind_unseen")
         trainer = "ours" if self.case.ours else self.run.trainer
-        numbers: dict[str, Number] = {"trainer": _NAMES.get(trainer, trainer)}
+        name = self._say("trainer_unknown") if trainer == "unknown" else _NAMES.get(trainer, trainer)
+        numbers: dict[str, Number] = {"trainer": name}
         key = "kind"
         if self.run.n_params:
             key += "_params"
@@ -53,7 +53,7 @@ class _Sayer:
 
     def extent(self) -> str:
         """Which iterations the log shows."""
-        first, last, target = self.run.first_iter, self.run.last_iter, self.case.setting("max_iters")
+        first, last, target = self.run.first_iter, self.run.last_iter, self.case.target
         if first is None or last is None:
             return self._say("no_points")
         numbers: dict[str, Number] = {

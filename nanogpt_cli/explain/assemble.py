@@ -14,13 +14,14 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 
 from nanogpt_cli.explain.formats.columns import Columns
-from nanogpt_cli.explain.records import EvalPoint, Failure, IterPoint, Log, Run, Trainer
+from nanogpt_cli.explain.records import Ending, EvalPoint, Failure, IterPoint, Log, Run, Trainer
 from nanogpt_cli.explain.thinning import Thinned
 
 # A log in which the counter goes back on every line would otherwise cost memory for a run per line.
 _MAX_RUNS = 500
 _MAX_EVENTS = 10_000  # checkpoints, process starts, failures of one run
 _RECENT = 8
+_MAX_SECONDS = 1e12
 
 
 @dataclass
@@ -89,6 +90,13 @@ class Assembler:
         """The current run, of which a line somewhere in it tells something."""
         self._open.trainers[trainer] += 1
         return self._open.run
+
+    def end(self, trainer: Trainer, wall_seconds: float | None = None) -> None:
+        """The trainer says that the training is done."""
+        run = self.fact(trainer)
+        if wall_seconds is not None and 0 < wall_seconds < _MAX_SECONDS:
+            run.wall_seconds = wall_seconds
+        run.ending = Ending(reason="finished", iters=self.last_iter, wall_seconds=run.wall_seconds)
 
     def add_iter(self, trainer: Trainer, point: IterPoint) -> None:
         """Append a training iteration."""

@@ -149,6 +149,7 @@ class Dispatcher:
             self._unread(line)
         elif self._understood(line):
             self._last_understood = line
+            self._tracebacks.in_training = True
             self._before, self._before_understood = (raw, True) if len(raw) in _WRAP_WIDTHS else ("", False)
         elif failure := self._tracebacks.feed(line):
             self.assembler.add_failure(failure)

@@ -16,7 +16,7 @@ from typing import Final
 
 from nanogpt_cli.explain.assemble import Assembler
 from nanogpt_cli.explain.formats.numbers import COUNT, NUMBER, PLAIN, count, number
-from nanogpt_cli.explain.records import Ending, EvalPoint, IterPoint, Trainer
+from nanogpt_cli.explain.records import EvalPoint, IterPoint, Trainer
 
 _MAX_STEP: Final = 10**12
 _PAIR: Final = re.compile(rf"['\"]([\w/]{{1,40}})['\"]\s?:\s?['\"]?({NUMBER})", re.ASCII)
@@ -140,11 +140,9 @@ class HFTrainerReader:
         return max(0, step)
 
     def _end(self, values: dict[str, float]) -> None:
-        run = self._assembler.fact("hf-trainer")
-        seconds = values["train_runtime"]
-        run.wall_seconds = seconds if 0 <= seconds < 1e12 else None
+        self._assembler.end("hf-trainer", values["train_runtime"])
+        run = self._assembler.current
         run.epochs_seen = values.get("epoch", run.epochs_seen)
-        run.ending = Ending(reason="finished", iters=self._assembler.last_iter, wall_seconds=run.wall_seconds)
         self._bar = self._logged = self._total_steps = self._total_epochs = 0
 
     def _row(self, line: str) -> bool:

@@ -91,7 +91,7 @@ class LitGPTReader:
         if found := _PARAMS.match(line):
             self._assembler.header("litgpt").n_params = count(found[1])
         elif found := _WALL.match(line):
-            self._assembler.fact("litgpt").wall_seconds = number(found[1])
+            self._assembler.end("litgpt", number(found[1]))
         elif _SAVED.match(line):
             self._assembler.add_checkpoint()
         elif "=" in line and (found := _SETTING.search(line)) and line[:1] in " '":

@@ -39,6 +39,7 @@ _PLAIN: Final = re.compile(
     r"^(vocab_size|num_layers|num_heads|channels|num_parameters|max_seq_len): (\d{1,15})$"
 )
 _SAVED: Final = re.compile(r"^Writing checkpoint at step (\d{1,12})", re.ASCII)
+_AVERAGE: Final = re.compile(r"^total average iteration time: |^final \d{1,9} iters avg: ", re.ASCII)
 _DESIRED: Final = re.compile(rf"^total desired batch size: ({COUNT})", re.ASCII)
 
 
@@ -64,6 +65,9 @@ class LlmCReader:
             return self._fact(found[1], found[2])
         if found := _SAVED.match(line):
             self._assembler.add_checkpoint(int(found[1]))
+            return True
+        if found := _AVERAGE.match(line):
+            self._assembler.end("llm.c")
             return True
         if found := _DESIRED.match(line):
             self._assembler.header("llm.c").tokens_per_iter = count(found[1])

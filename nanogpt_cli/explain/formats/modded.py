@@ -39,6 +39,9 @@ class ModdedReader:
 
     def feed(self, line: str) -> bool:
         """Take one line; False if it is none of modded-nanogpt's."""
+        if line.startswith("peak memory ") and self._step >= 0:  # printed after the last step
+            self._assembler.end("modded-nanogpt", self._clock_ms / 1000)
+            return True
         if "step:" not in line:
             return False
         if found := _STEP.search(line):

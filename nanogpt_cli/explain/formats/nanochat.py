@@ -97,7 +97,7 @@ class NanochatReader:
             self._assembler.header("nanochat").resuming = True
             return True
         if total := _TOTAL.match(line):
-            self._assembler.fact("nanochat").wall_seconds = 60 * float(total[1])
+            self._assembler.end("nanochat", 60 * float(total[1]))
             return True
         found = _FACTS.match(line)
         if found is None:

@@ -51,6 +51,9 @@ class TorchtitanReader:
             return False
         if found := _FACTS.search(line):
             return self._fact(found)
+        if line.endswith(" Training completed"):
+            self._assembler.end("torchtitan")
+            return True
         if "aving the checkpoint" in line:
             if "Finished" not in line:
                 self._assembler.add_checkpoint()

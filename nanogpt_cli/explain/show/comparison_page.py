@@ -87,7 +87,7 @@ def _table(names: Sequence[str], rows: Sequence[Row]) -> Element:
     body = []
     for row in rows:
         cells = [
-            element("td", f"★ {cell}", class_="winner") if i == row.best else element("td", cell)
+            element("td", f"★\u00a0{cell}", class_="winner") if i == row.best else element("td", cell)
             for i, cell in enumerate(row.cells)
         ]
         body.append(element("tr", element("th", row.label, scope="row"), *cells))

@@ -58,6 +58,7 @@ _LOG_CHARTS: Final = _LOSSES | {"time", "grad_norm"}
 # would take two thirds of the picture or more, the axis ends at twice the height of what follows.
 _DESCENT: Final = 0.05
 _DESCENT_SHARE: Final = 3.0
+_DESCENT_MIN_POINTS: Final = 15  # of fewer points each is worth seeing
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,9 @@ class Chart:
         last = max(curve.points[-1][0] for curve in self.curves)
         settled = first + _DESCENT * (last - first)
         later = [y for c in self.curves for x, y in c.points if x > settled and math.isfinite(y)]
-        rest = max(later, default=high) - low
+        if len(later) < _DESCENT_MIN_POINTS:
+            return high
+        rest = max(later) - low
         return low + 2 * rest if high - low > _DESCENT_SHARE * rest > 0 else high
 
 

@@ -20,6 +20,7 @@ from nanogpt_cli.explain.formats.mingpt import MinGPTReader
 from nanogpt_cli.explain.formats.modded import ModdedReader
 from nanogpt_cli.explain.formats.nanochat import NanochatReader
 from nanogpt_cli.explain.formats.nanogpt import NanoGPTReader
+from nanogpt_cli.explain.formats.tables import TableReader
 from nanogpt_cli.explain.formats.torchtitan import TorchtitanReader
 from nanogpt_cli.explain.ranks import Ranks
 from nanogpt_cli.explain.reading import MAX_LINE_CHARS
@@ -50,7 +51,7 @@ class Dispatcher:
     def __init__(self, log: Log) -> None:
         self._log = log
         self.assembler = Assembler(log)
-        self._metrics, self._trainer = MetricsReader(self.assembler), HFTrainerReader(self.assembler)
+        self._metrics, self._tables = MetricsReader(self.assembler), TableReader(self.assembler)
         # Particular ones before those that take much; `generic` takes nearly anything and is last.
         self._readers: list[Reader] = [
             self._metrics,
@@ -61,7 +62,8 @@ class Dispatcher:
             LlmCReader(self.assembler),
             ModdedReader(self.assembler),
             TorchtitanReader(self.assembler),
-            self._trainer,
+            HFTrainerReader(self.assembler),
+            self._tables,
             GenericReader(self.assembler),
         ]
         self._order = list(self._readers)
@@ -145,7 +147,7 @@ class Dispatcher:
         if len(line) > _READABLE_CHARS and line[0] != "{":
             line = line[:_READABLE_CHARS]
         kind = line.encode("utf-8", "replace").translate(None, b"0123456789")
-        if kind in self._noise and not (self._before or self._trainer.in_table or self._tracebacks.inside):
+        if kind in self._noise and not (self._before or self._tables.in_table or self._tracebacks.inside):
             self._unread(line)
         elif self._understood(line):
             self._last_understood = line

@@ -1,4 +1,4 @@
-r"""Hugging Face's Trainer: dict lines, its notebook table, and other loops that log a dict or JSON per line.
+r"""Hugging Face's Trainer: dict lines, and other loops that log a dict or JSON per line.
 
     {'loss': 2.1234, 'grad_norm': 0.51, 'learning_rate': 4.9e-05, 'epoch': 0.12}
     {'loss': '2.123', 'grad_norm': '0.51', 'learning_rate': '4.9e-05', 'epoch': '0.12'}       (transformers 5)
@@ -15,7 +15,7 @@ import re
 from typing import Final
 
 from nanogpt_cli.explain.assemble import Assembler
-from nanogpt_cli.explain.formats.numbers import COUNT, NUMBER, PLAIN, count, number
+from nanogpt_cli.explain.formats.numbers import COUNT, NUMBER, count, number
 from nanogpt_cli.explain.records import EvalPoint, IterPoint, Trainer
 
 _MAX_STEP: Final = 10**12
@@ -26,10 +26,6 @@ _ANNOUNCED: Final = re.compile(
 )
 _RESUMED: Final = re.compile(r"Continuing training from global step (\d{1,12})", re.ASCII)
 _SAVED: Final = re.compile(r"Saving model checkpoint to .{0,300}checkpoint-(\d{1,12})", re.ASCII)
-_TABLE_HEAD: Final = re.compile(r"^\s{0,9}(Step|Epoch)\s{1,9}Training Loss(\s{1,9}Validation Loss)?")
-_TABLE_ROW: Final = re.compile(
-    rf"^\s{{0,9}}({PLAIN})\s{{1,20}}({NUMBER}|[Nn]o [Ll]og)(?:\s{{1,20}}({NUMBER}))?(?=\s|$)", re.ASCII
-)
 _STEP_KEYS: Final = ("step", "global_step", "current_steps", "iter", "iteration", "iter_num", "_step")
 _LOSS_KEYS: Final = ("loss", "train_loss", "train/loss", "training_loss")
 _VAL_KEYS: Final = (
@@ -56,22 +52,11 @@ class HFTrainerReader:
         self._bar = 0  # step the progress bar shows; 0: there is none
         self._logged = 0  # step of the last line
         self._n_logged = 0
-        self._table = ""  # "Step" or "Epoch" while its rows follow
-
-    @property
-    def in_table(self) -> bool:
-        """Whether the line before was a row of the notebook's table, so that bare numbers mean something."""
-        return bool(self._table)
 
     def feed(self, line: str) -> bool:
         """Take one line; False if it gives no loss and says nothing about the training."""
         bar = "/" in line and "| " in line and self._progress(line)
         if "loss" in line and ("{" in line or "':" in line or '":' in line) and self._dict(line):
-            return True
-        if "Training Loss" in line and (head := _TABLE_HEAD.match(line)):
-            self._table = head[1]
-            return True
-        if self._table and self._row(line):
             return True
         if "loss" in line:  # of another reader's, perhaps drawn beside a bar
             return False
@@ -144,19 +129,6 @@ class HFTrainerReader:
         run = self._assembler.current
         run.epochs_seen = values.get("epoch", run.epochs_seen)
         self._bar = self._logged = self._total_steps = self._total_epochs = 0
-
-    def _row(self, line: str) -> bool:
-        found = _TABLE_ROW.match(line)
-        if found is None:
-            self._table = ""
-            return False
-        iter_num = int(float(found[1]))
-        train = None if found[2].lower() == "no log" else number(found[2])
-        if train is not None:
-            self._assembler.add_iter("hf-trainer", IterPoint(iter_num, train))
-        if found[3]:
-            self._assembler.add_eval("hf-trainer", EvalPoint(iter_num, None, number(found[3])))
-        return True
 
     def _announced(self, line: str) -> bool:
         found = _ANNOUNCED.search(line)

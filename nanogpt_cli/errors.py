@@ -10,6 +10,7 @@ EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_DIVERGED: Final = 3
+EXIT_LOST_PEER: Final = 75  # of one process among several, because another ended: that one's code is reported
 EXIT_SIGINT: Final = 130  # 128 + SIGINT(2), the shell's convention
 EXIT_SIGTERM: Final = 143  # 128 + SIGTERM(15)
 
@@ -33,6 +34,12 @@ class UsageError(NanoGPTError):
     """The command line or a configuration is wrong; nothing was started (exit code 2)."""
 
     exit_code = EXIT_USAGE
+
+
+class LostPeerError(NanoGPTError):
+    """Another process of a distributed run has ended, and this one cannot go on alone."""
+
+    exit_code = EXIT_LOST_PEER
 
 
 class DivergedError(NanoGPTError):

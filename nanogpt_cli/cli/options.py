@@ -20,6 +20,7 @@ DtypeOption = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"], typer.Option("--dtype", help="Number format.")
 ]
 
+ARGUMENTS = "nanogpt.arguments"  # in a context's meta: what followed the command's name
 _TRUE = {"true", "1", "yes", "on"}
 _FALSE = {"false", "0", "no", "off"}
 # Boolean settings are options with a value: True, False, and for some auto. The bare flag is short for True.
@@ -31,6 +32,7 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Normalise underscores and boolean values, then parse as usual."""
+        ctx.meta[ARGUMENTS] = list(args)
         negatable: dict[str, str] = {}
         plain: set[str] = set()
         valued: set[str] = set()

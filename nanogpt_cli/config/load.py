@@ -21,7 +21,7 @@ from nanogpt_cli.errors import UsageError
 
 PROJECT_FILE = "nanogpt.toml"
 # Variables of ours that are no settings of a run.
-_OTHER_ENVIRONMENT = {"NANOGPT_LANG", "NANOGPT_CACHE_DIR"}
+_OTHER_ENVIRONMENT = {"NANOGPT_LANG", "NANOGPT_CACHE_DIR", "NANOGPT_LAUNCHER_PID"}
 
 
 @dataclass(frozen=True, kw_only=True)

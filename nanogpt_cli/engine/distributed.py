@@ -91,6 +91,14 @@ def process_group(dist: Distributed, backend: str, device: torch.device) -> Iter
         torch.distributed.destroy_process_group()
 
 
+def is_lost_connection(error: Exception) -> bool:
+    """Whether a collective failed because another process is gone; gloo has no exception of its own."""
+    if isinstance(error, torch.distributed.DistError):
+        return True
+    text = str(error)
+    return "gloo" in text or "Connection closed by peer" in text or "Connection reset by peer" in text
+
+
 def micro_batches_per_rank(gradient_accumulation_steps: int, world_size: int) -> int:
     """This process's share of the micro-batches of an iteration, as nanoGPT divides them."""
     if gradient_accumulation_steps % world_size:

@@ -23,7 +23,12 @@ from nanogpt_cli.data.dataset import Dataset
 from nanogpt_cli.data.tokenizers import TOKENIZER_FILE, save_tokenizer
 from nanogpt_cli.engine import flops
 from nanogpt_cli.engine.device import Hardware, choose_hardware
-from nanogpt_cli.engine.distributed import from_environment, micro_batches_per_rank, process_group
+from nanogpt_cli.engine.distributed import (
+    from_environment,
+    is_lost_connection,
+    micro_batches_per_rank,
+    process_group,
+)
 from nanogpt_cli.engine.interrupts import stop_on_signals
 from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.optim import build_optimizer
@@ -31,7 +36,7 @@ from nanogpt_cli.engine.runs import CONFIG_FILE
 from nanogpt_cli.engine.start import starting_point
 from nanogpt_cli.engine.summary import run_ended, run_started
 from nanogpt_cli.engine.trainer import TrainBatches, Trainer
-from nanogpt_cli.errors import DivergedError, NanoGPTError
+from nanogpt_cli.errors import DivergedError, LostPeerError, NanoGPTError
 from nanogpt_cli.events import Compiling, NullReporter, Reporter, RunEnded, Warned
 from nanogpt_cli.files import write_atomic, write_json
 
@@ -61,9 +66,14 @@ def train(
             overwrite=overwrite and not resume,
         )
     except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        raise _out_of_memory(loaded.config) from error
+        if _is_out_of_memory(error):
+            raise _out_of_memory(loaded.config) from error
+        if is_lost_connection(error):
+            raise LostPeerError(
+                "another process of this run has ended, and its part of the work is missing",
+                "see what it said, then go on from the last checkpoint with the same command and --resume",
+            ) from error
+        raise
 
 
 def _train(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nanogpt_cli.cli import console
-from nanogpt_cli.cli.options import JsonOption, QuietOption, with_settings
+from nanogpt_cli.cli.options import ARGUMENTS, JsonOption, QuietOption, with_settings
 from nanogpt_cli.config.load import PROJECT_FILE, LoadedConfig, load_config
 from nanogpt_cli.config.presets import choose_preset, preset_names
 from nanogpt_cli.errors import EXIT_OK, EXIT_SIGINT, EXIT_SIGTERM, DivergedError, UsageError
@@ -22,6 +22,7 @@ _EXIT_CODES = {"SIGINT": EXIT_SIGINT, "SIGTERM": EXIT_SIGTERM}
 
 @with_settings
 def train_command(
+    ctx: typer.Context,
     configs: Annotated[
         list[Path] | None,
         typer.Argument(metavar="CONFIG", help="TOML files, or nanoGPT's .py configs; later ones win."),
@@ -35,6 +36,9 @@ def train_command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run in --out-dir instead of starting a new one.")
     ] = False,
+    nproc: Annotated[
+        int, typer.Option("--nproc", min=1, help="Processes on this machine that share the work.")
+    ] = 1,
     json: JsonOption = False,
     quiet: QuietOption = False,
     **settings: str | bool | None,
@@ -44,6 +48,11 @@ def train_command(
     Settings are taken from flags, then the environment (NANOGPT_BLOCK_SIZE=64), then CONFIG files
     (./nanogpt.toml when none is named), then the preset, then the defaults.
     """
+    if nproc > 1 and "RANK" not in os.environ:  # a launched process has one
+        from nanogpt_cli.cli.launch import launch, without_option
+
+        arguments = without_option(ctx.meta[ARGUMENTS], "--nproc")
+        raise typer.Exit(launch(["train", *arguments], nproc))
     flags = {name: value for name, value in settings.items() if value is not None}
     if resume and overwrite:
         raise UsageError("--resume goes on with a run, --overwrite replaces it", "give one of the two")
@@ -56,8 +65,11 @@ def train_command(
     for warning in job.loaded.warnings:
         reporter.emit(Warned(message=warning))
 
+    from nanogpt_cli.cli.launch import stop_when_orphaned
     from nanogpt_cli.cli.reporters import train_reporter
     from nanogpt_cli.engine.train import train
+
+    stop_when_orphaned()
 
     ending = _Ending()
     screen = Tee(train_reporter(quiet=quiet or not _is_main_process()), ending)

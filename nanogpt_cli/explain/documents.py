@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 # A notebook with pictures may have tens of megabytes; beyond this its text is read as lines: that finds most.
-MAX_DOCUMENT_BYTES: Final = 1 << 28
+MAX_DOCUMENT_BYTES: Final = 1 << 26
 _DOCUMENT: Final = re.compile(
     rb'\s*(?:\{\s*\n\s*"|\{\s*"(?:cells|nbformat|metadata|log_history|best_metric|best_model_checkpoint)"|\[\s*\{)'
 )

@@ -1,6 +1,6 @@
 """Reads a log, a run directory or standard input into a `Log`, whatever it holds.
 
-In a run directory metrics.jsonl is preferred, then train.log, then a lone *.log or *.txt; config.toml beside
+In a run directory metrics.jsonl is preferred, then train.log, a Trainer's state, a lone *.log or *.txt; config.toml beside
 either fills in the settings the log itself does not give. Errors about the source are NanoGPTError; nothing
 inside the source is.
 """
@@ -22,6 +22,8 @@ from nanogpt_cli.explain.records import Log
 STDIN: Final = "-"
 LOG_NAMES: Final = ("metrics.jsonl", "train.log")  # best first
 _CONFIG = "config.toml"
+_TRAINER_STATE: Final = "trainer_state.json"  # Hugging Face's Trainer saves one in each checkpoint
+_SUFFIXES: Final = frozenset({".log", ".txt", ".out", ".jsonl", ".csv"})
 
 
 def parse_log(source: str | Path) -> Log:
@@ -51,9 +53,10 @@ def parse_stream(stream: BinaryIO, source: str) -> Log:
         if lines := document_lines(head):
             reader.feed_lines(lines)
             return reader.finish()
-    while head:
-        reader.feed(head)
-        head = stream.read(BLOCK_BYTES)
+    for start in range(0, len(head), BLOCK_BYTES):
+        reader.feed(head[start : start + BLOCK_BYTES])
+    while raw := stream.read(BLOCK_BYTES):
+        reader.feed(raw)
     return reader.finish()
 
 
@@ -69,7 +72,10 @@ def find_log(path: Path) -> Path:
     for name in LOG_NAMES:
         if (path / name).is_file():
             return path / name
-    others = sorted(p for p in path.iterdir() if p.is_file() and p.suffix in {".log", ".txt", ".jsonl"})
+    states = [*path.glob(_TRAINER_STATE), *path.glob(f"checkpoint-*/{_TRAINER_STATE}")]
+    if states:
+        return max(states, key=lambda state: state.stat().st_mtime_ns)
+    others = sorted(p for p in path.iterdir() if p.is_file() and p.suffix in _SUFFIXES)
     logs = [p for p in others if p.suffix == ".log"] or others
     if len(logs) == 1:
         return logs[0]

@@ -1,5 +1,6 @@
 """Every kind of line, every origin of a log, and any bytes at all."""
 
+import json
 import math
 import os
 from pathlib import Path
@@ -237,6 +238,16 @@ def test_missing_path_and_empty_directory(tmp_path: Path) -> None:
         (tmp_path / name).write_text("x")
     with pytest.raises(NanoGPTError, match="several logs"):
         parse_log(tmp_path)
+
+
+def test_a_trainers_folder_means_its_newest_state(tmp_path: Path) -> None:
+    for step in (100, 200):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        history = [{"loss": 3.0, "epoch": step / 100, "step": step}]
+        (folder / "trainer_state.json").write_text(json.dumps({"log_history": history}, indent=2))
+        os.utime(folder / "trainer_state.json", (step, step))
+    assert parse_log(tmp_path).runs[-1].last_iter == 200
 
 
 def test_newest_log(tmp_path: Path) -> None:

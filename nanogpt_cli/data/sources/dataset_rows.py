@@ -10,6 +10,7 @@ from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import Reporter
 
 _BATCH_ROWS: Final = 1000  # what `datasets` writes as one Arrow batch, too
+_BUFFER_BYTES: Final = 1 << 20
 _TEXT_TYPES: Final = ("string", "large_string", "string_view")
 
 Batches = Callable[[], Iterator[Any]]  # each call: the text column from its start, as pyarrow arrays
@@ -103,6 +104,29 @@ def arrow_file_batches(paths: list[str], column: str) -> Iterator[Any]:
         with pa.OSFile(path) as file, pa.ipc.open_stream(file) as reader:
             for batch in reader:
                 yield from _slices(batch.column(column))
+
+
+def streamed_batches(builder: Any, split: str, column: str) -> Batches:
+    """How to read a split where it lies, in files here or on the hub, without a copy."""
+    if type(builder.config).__name__ == "ParquetConfig":
+        _read_thriftily(builder.config, column)
+    elif type(builder.config).__name__ == "CsvConfig":
+        builder.config.chunksize = _BATCH_ROWS  # rows; documents can be long
+    dataset = builder.as_streaming_dataset(split=split)
+    return lambda: dataset_batches(dataset, column)
+
+
+def _read_thriftily(config: Any, column: str) -> None:
+    """Parquet: one column, in small batches; left alone, memory grows to the size of the file."""
+    import pyarrow.dataset
+
+    config.columns = [column]  # only this one is read, and travels
+    config.batch_size = _BATCH_ROWS  # not a whole row group, which may be a gigabyte
+    if hasattr(config, "fragment_scan_options"):
+        # Reading ahead keeps what was read until the end of the file.
+        config.fragment_scan_options = pyarrow.dataset.ParquetFragmentScanOptions(
+            use_buffered_stream=True, buffer_size=_BUFFER_BYTES, pre_buffer=False
+        )
 
 
 def stored_batches(dataset: Any, column: str, *, whole: bool, max_docs: int | None) -> tuple[Batches, int]:

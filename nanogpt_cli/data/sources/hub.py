@@ -20,10 +20,9 @@ from nanogpt_cli.data.sources.dataset_choice import (
     split_of,
 )
 from nanogpt_cli.data.sources.dataset_rows import (
-    Batches,
     DatasetRows,
-    dataset_batches,
     stored_batches,
+    streamed_batches,
 )
 from nanogpt_cli.data.sources.hub_errors import Asked, explained
 from nanogpt_cli.data.sources.hub_manners import Job, each_within, watched, well_behaved
@@ -80,7 +79,7 @@ def _open(asked: Asked, options: SourceOptions, reporter: Reporter) -> DatasetRo
     column = choose_text_column(kinds, options.text_column, asked.repository, reporter)
     size_bytes: int | None = None
     if options.streaming:
-        batches = _streamed(builder, split, column)
+        batches = streamed_batches(builder, split, column)
     else:
         dataset = _downloaded(builder, split, asked, options, reporter)
         whole = re.fullmatch(r"[\w.-]+", split) is not None  # and not a part of it, as train[:10%]
@@ -136,13 +135,6 @@ def _offline() -> bool:
     from huggingface_hub import constants
 
     return bool(constants.HF_HUB_OFFLINE)
-
-
-def _streamed(builder: Any, split: str, column: str) -> Batches:
-    if getattr(builder.config, "columns", ()) is None:
-        builder.config.columns = [column]  # Parquet: only this column travels
-    dataset = builder.as_streaming_dataset(split=split)
-    return lambda: dataset_batches(dataset, column)
 
 
 def _downloaded(builder: Any, split: str, asked: Asked, options: SourceOptions, reporter: Reporter) -> Any:

@@ -14,9 +14,9 @@ from nanogpt_cli.data.sources.dataset_choice import choose_split, column_kinds, 
 from nanogpt_cli.data.sources.dataset_rows import (
     Batches,
     DatasetRows,
-    dataset_batches,
     kinds_of,
     stored_batches,
+    streamed_batches,
 )
 from nanogpt_cli.data.sources.hub_errors import Asked, explained
 from nanogpt_cli.data.sources.hub_manners import each_within, well_behaved
@@ -141,7 +141,4 @@ def _from_files(path: Path, asked: Asked, options: SourceOptions, reporter: Repo
         raise (config_error(error, asked, options) or error) from None
     split = split_of(builder, options, asked, reporter)
     column = choose_text_column(column_kinds(builder, split), options.text_column, asked.repository, reporter)
-    if getattr(builder.config, "columns", ()) is None:
-        builder.config.columns = [column]  # Parquet: only this column is read
-    dataset = builder.as_streaming_dataset(split=split)
-    return (lambda: dataset_batches(dataset, column)), column
+    return streamed_batches(builder, split, column), column

@@ -90,6 +90,8 @@ SILENCES: Final[Mapping[str, frozenset[str]]] = {
     "unstable": _TREND | {"lr_decayed_early", "lr_not_decayed"},
     "no_learning": _TREND | {"lr_decayed_early", "lr_not_decayed", "checkpoint_overwritten_worse"},
     "loss_below_expected": _TREND,
+    "lr_too_high": _TREND,
+    "lr_too_low": frozenset({"still_improving", "plateau"}),
     "val_noise": frozenset({"plateau"}),
     "undertrained": frozenset({"plateau"}),
     "crashed": _NOT_ENDED | {"log_too_sparse", "never_evaluated"},

@@ -118,6 +118,15 @@ def test_too_high_a_rate_is_named_with_the_usual_one() -> None:
     assert "--learning_rate=6.0e-04" in found.advice
 
 
+def test_a_rate_a_hundred_times_too_high_is_named_even_if_the_loss_falls() -> None:
+    """AdamW with clipped gradients does not diverge at 0.5, it just learns next to nothing."""
+    rate = settings(learning_rate=0.5, warmup_iters=10, min_lr=1e-5, lr_decay_iters=400, max_iters=400)
+    text = rate + CHAR + "number of parameters: 0.80M\n" + iter_lines(falling(4.2, 3.3, 41))
+    assert "lr_too_high" in codes(text)
+    assert "healthy" not in codes(text)
+    assert "lr_too_high" not in codes(text.replace("0.5", "0.003"))
+
+
 def test_the_cosine_that_never_came_down() -> None:
     """At 1,000 of 600,000 iterations the rate is still all of it."""
     numbers = finding(FIRES["lr_not_decayed"], "lr_not_decayed").numbers

@@ -42,7 +42,7 @@ _GAP_NATS: Final = 0.2
 _DOUBLING_RATIO: Final = 0.1
 _DOUBLING_NATS: Final = 0.05
 _DOUBLING_MIN_POINTS: Final = 4
-_PLAIN_TRAINERS: Final = frozenset({"nanogpt", "ours", "mingpt", "unknown"})
+_PLAIN_TRAINERS: Final = frozenset({"nanogpt", "ours", "mingpt", "build-nanogpt", "unknown"})
 # Compute-optimal is about 20 tokens a parameter (Hoffmann et al. 2022); below one the model has seen less
 # text than it has numbers to learn. Between, only the curve decides.
 _STARVED_TOKENS_PER_PARAMETER: Final = 1.0

@@ -10,10 +10,16 @@ from nanogpt_cli.explain.rules import stability
 _HIGH_FACTOR: Final = 2.0
 _HIGH_FACTOR_SMALL: Final = 10.0
 _SMALL_MODEL: Final = 1e7
+# At a hundred times the usual rate (0.1 and more) AdamW trains nothing well, whatever the loss looks like.
+_ABSURD_FACTOR: Final = 100.0
+# The unigram entropy of text is about 0.7 of ln(V) or above: 3.3 of 4.2 by characters, 7.5 of 10.8 by GPT-2's
+# tokens. A model that learns is below it within two hundred iterations.
+_STUCK_SHARE: Final = 0.7
+_STUCK_MIN_SPAN: Final = 300
 # A tenth of the usual rate costs several times the iterations.
 _LOW_FACTOR: Final = 0.1
 # Muon, Lion and others have other usual rates; these trainers use AdamW unless their settings say otherwise.
-_ADAMW_TRAINERS: Final = frozenset({"nanogpt", "ours", "mingpt", "unknown"})
+_ADAMW_TRAINERS: Final = frozenset({"nanogpt", "ours", "mingpt", "build-nanogpt", "unknown"})
 # Healthy gradients of language models have a norm of 0.2 to 2 after the first steps; tens are an explosion.
 _EXPLODING_NORM: Final = 10.0
 _NORM_MIN_POINTS: Final = 5
@@ -30,16 +36,20 @@ _UNDECAYED_SHARE: Final = 0.5
 
 
 def lr_too_high(case: Case) -> Finding | None:
-    """The loss broke or was thrown back, and the rate or the gradients show why."""
+    """The loss broke, was thrown back or stays high, and the rate or the gradients show why."""
     broke = stability.diverged(case) or stability.unstable(case)
-    if broke is None and (stability.nonfinite(case) is None):
-        return None
-    peak = case.rate.peak
-    if peak is not None and case.run.n_params and case.run.trainer in _ADAMW_TRAINERS:
-        usual = usual_rate(case.run.n_params)
-        factor = _HIGH_FACTOR_SMALL if case.run.n_params < _SMALL_MODEL else _HIGH_FACTOR
-        if peak > factor * usual:
-            return _too_high(case, {"learning_rate": peak, "usual_rate": usual, "times": peak / usual})
+    peak, n_params = case.rate.peak, case.run.n_params
+    if peak is not None and n_params and case.run.trainer in _ADAMW_TRAINERS:
+        usual = usual_rate(n_params)
+        factor = _HIGH_FACTOR_SMALL if n_params < _SMALL_MODEL else _HIGH_FACTOR
+        suffers = broke is not None or stability.nonfinite(case) is not None or _stays_high(case)
+        if peak > (factor if suffers else _ABSURD_FACTOR) * usual:
+            numbers: dict[str, Number] = {
+                "learning_rate": peak,
+                "usual_rate": usual,
+                "times": peak / usual,
+            }
+            return _too_high(case, numbers)
     if broke is None:
         return None
     norms = [p.grad_norm for p in case.run.iters if p.grad_norm is not None]
@@ -51,6 +61,14 @@ def lr_too_high(case: Case) -> Finding | None:
     if spikes is not None and int(spikes.numbers["n_spikes"]) >= _MIN_SPIKES:
         return _too_high(case, {"n_spikes": spikes.numbers["n_spikes"]}, "spikes", 0.75)
     return None
+
+
+def _stays_high(case: Case) -> bool:
+    """Whether hundreds of iterations brought it no lower than the frequencies of single tokens would."""
+    last, untrained = case.recent_loss(), case.untrained_loss
+    if last is None or untrained is None or case.run.pretrained:
+        return False
+    return case.span >= _STUCK_MIN_SPAN and last > _STUCK_SHARE * untrained
 
 
 def _too_high(case: Case, numbers: dict[str, Number], variant: str = "", confidence: float = 0.9) -> Finding:

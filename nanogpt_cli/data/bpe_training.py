@@ -6,6 +6,7 @@ rustbpe: the same bytes per token to four digits. The same text and options give
 """
 
 import json
+import math
 import random
 import re
 from collections.abc import Iterable, Iterator
@@ -34,6 +35,7 @@ _MIN_COUNT: Final = 2  # a pair that occurs once teaches nothing
 # Longer words (a text without spaces, an encoded picture) are learnt from in parts: a merge inside one takes
 # time in proportion to its length.
 _LONGEST_WORD: Final = 256
+_WORD: Final = re.compile(r"\w+|[^\w\s]+")  # near enough to what the patterns call a word
 
 
 def train_bpe(
@@ -61,7 +63,6 @@ def train_bpe(
     learner.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(PATTERNS[pattern].known[0]), "isolated"),
-            pre_tokenizers.FixedLength(_LONGEST_WORD),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -71,7 +72,7 @@ def train_bpe(
         show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),  # all 256 bytes, whether they occur or not
     )
-    learner.train_from_iterator(_watched(_within_memory(pieces), reporter), trainer)
+    learner.train_from_iterator(_watched(_within_memory(pieces, size_bytes), reporter), trainer)
     learnt = json.loads(learner.to_str())["model"]["vocab"]
     tokens = _tokens(learnt)
     tokenizer = BpeTokenizer(
@@ -117,20 +118,28 @@ def _short(sample: Iterable[str]) -> Iterator[str]:
             yield text[start : start + _PIECE_CHARACTERS]
 
 
-def _within_memory(pieces: list[str]) -> list[str]:
-    """As many pieces, drawn from everywhere, as have no more distinct words than memory allows."""
-    words_of = re.compile(r"\w+|[^\w\s]+").findall
+def _within_memory(pieces: list[str], size_bytes: int) -> list[str]:
+    """As many pieces, drawn from everywhere, as have no more distinct words than memory allows.
+
+    Distinct words grow as a power of the text (Heaps' law), which an eighth of the pieces shows.
+    """
+    if size_bytes <= _DISTINCT_WORD_BYTES:
+        return pieces
     order = list(range(len(pieces)))
     random.Random(0).shuffle(order)  # a fixed seed: the same text gives the same vocabulary
+    half = max(1, len(pieces) // 16)
     seen: set[str] = set()
-    distinct_bytes = 0
-    for taken, index in enumerate(order):
-        new = set(words_of(pieces[index])) - seen
-        distinct_bytes += sum(map(_utf8_bytes, new))
-        if distinct_bytes > _DISTINCT_WORD_BYTES and taken:
-            return [pieces[i] for i in sorted(order[:taken])]
-        seen |= new
-    return pieces
+    found = []  # bytes of distinct words in one and in two sixteenths
+    for part in (order[:half], order[half : 2 * half]):
+        for index in part:
+            seen.update(_WORD.findall(pieces[index]))
+        found.append(sum(map(_utf8_bytes, seen)))
+    growth = found[1] / max(1, found[0])  # of distinct words, when the text doubles
+    if found[1] <= _DISTINCT_WORD_BYTES and growth <= 1.01:
+        return pieces
+    doublings = math.log(_DISTINCT_WORD_BYTES / found[1]) / math.log(max(growth, 1.01))
+    taken = int(min(len(pieces), max(1.0, 2 * half * 2 ** min(doublings, 4.0))))
+    return [pieces[i] for i in sorted(order[:taken])]
 
 
 def _watched(pieces: list[str], reporter: Reporter) -> Iterator[str]:
@@ -138,7 +147,18 @@ def _watched(pieces: list[str], reporter: Reporter) -> Iterator[str]:
     for piece in pieces:
         done += _utf8_bytes(piece)
         reporter.emit(Progress(task="learning the vocabulary", done=done, total=total, unit="bytes"))
-        yield piece
+        yield from _without_long_words(piece)
+
+
+def _without_long_words(piece: str) -> Iterator[str]:
+    """`piece` in parts, cut within words that are too long; nearly always one."""
+    start = 0
+    if max(map(len, piece.split()), default=0) > _LONGEST_WORD:
+        for word in _WORD.finditer(piece):
+            for cut in range(word.start() + _LONGEST_WORD, word.end(), _LONGEST_WORD):
+                yield piece[start:cut]
+                start = cut
+    yield piece[start:]
 
 
 def _utf8_bytes(text: str) -> int:

@@ -103,9 +103,9 @@ def test_memory_bounds_what_is_learnt_from(monkeypatch: pytest.MonkeyPatch, reco
     """Text whose words hardly repeat, such as Chinese, is sampled more thinly, but from everywhere."""
     monkeypatch.setattr(bpe_training, "_DISTINCT_WORD_BYTES", 3000)
     pieces = [f"{chr(0x4E00 + i)}{chr(0x4E00 + i)}" * 50 for i in range(100)]  # 300 bytes in one word each
-    used = bpe_training._within_memory(pieces)
+    used = bpe_training._within_memory(pieces, 30_000)
     assert len(used) == 10
-    assert used == bpe_training._within_memory(pieces)
+    assert used == bpe_training._within_memory(pieces, 30_000)
     assert max(pieces.index(piece) for piece in used) > 50 > min(pieces.index(piece) for piece in used)
     train_bpe(pieces, vocab_size=300, pattern="gpt4", special_tokens=END, reporter=recorder)
     assert recorder.progress[-1].done == recorder.progress[-1].total == 3000

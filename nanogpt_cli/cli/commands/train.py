@@ -1,7 +1,9 @@
 """`nanogpt train`: finds configuration, dataset and run directory, then hands over to the engine."""
 
+import contextlib
 import dataclasses
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,11 +14,12 @@ from nanogpt_cli.cli.options import ARGUMENTS, JsonOption, QuietOption, with_set
 from nanogpt_cli.config.load import PROJECT_FILE, LoadedConfig, load_config
 from nanogpt_cli.config.presets import choose_preset, preset_names
 from nanogpt_cli.errors import EXIT_OK, EXIT_SIGINT, EXIT_SIGTERM, DivergedError, UsageError
-from nanogpt_cli.events import Event, Notice, Reporter, RunEnded, Tee, Warned
+from nanogpt_cli.events import Event, Notice, Progress, Reporter, RunEnded, Tee, Warned
 
 if TYPE_CHECKING:
     from nanogpt_cli.data.dataset import Dataset
 
+_LARGE_BYTES = 1 << 26  # reading less than 64 MB takes a blink
 _EXIT_CODES = {"SIGINT": EXIT_SIGINT, "SIGTERM": EXIT_SIGTERM}
 
 
@@ -58,7 +61,7 @@ def train_command(
         raise UsageError("--resume goes on with a run, --overwrite replaces it", "give one of the two")
     if resume and flags.get("init_from", "resume") != "resume":
         raise UsageError("a resumed run starts from its checkpoint", "leave --init-from or --resume out")
-    reporter = _Delayed()
+    reporter = _Delayed(quiet=quiet or not _is_main_process())
     job = _resumed_job(configs or [], preset, flags, reporter) if resume or _asks_resume(flags) else None
     if job is None:
         job = _new_job(configs or [], preset, flags, reporter, overwrite=overwrite)
@@ -117,14 +120,28 @@ class _Ending:
 
 
 class _Delayed:
-    """Keeps what is said while the job is put together, until there is a screen to say it on."""
+    """Keeps what is said while the job is put together, until there is a screen to say it on.
 
-    def __init__(self) -> None:
+    Only the verification of a large dataset, seconds to minutes of reading, shows its progress at once.
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
         self.kept: list[Notice | Warned] = []
+        self._quiet = quiet
+        self._bar: Reporter | None = None
+
+    @contextlib.contextmanager
+    def verifying(self) -> Iterator[None]:
+        from nanogpt_cli.cli.reporters.progress_bar import ProgressBar
+
+        with ProgressBar(quiet=self._quiet) as self._bar:
+            yield
 
     def emit(self, event: Event) -> None:
         if isinstance(event, Notice | Warned):
             self.kept.append(event)
+        elif isinstance(event, Progress) and self._bar is not None and (event.total or 0) >= _LARGE_BYTES:
+            self._bar.emit(event)
 
     def close(self) -> None:
         """Nothing to close."""
@@ -214,10 +231,10 @@ def _asks_resume(flags: dict[str, str | bool]) -> bool:
 def _dataset(name: str, reporter: _Delayed) -> "Dataset":
     from nanogpt_cli.data.dataset import newest_dataset, open_dataset
 
-    if name:
-        return open_dataset(name, reporter=reporter)
-    dataset = open_dataset(newest_dataset(), reporter=reporter)
-    reporter.emit(Notice(message=f"training on {dataset.path} (--dataset chooses another)"))
+    with reporter.verifying():
+        dataset = open_dataset(name or newest_dataset(), reporter=reporter)
+    if not name:
+        reporter.emit(Notice(message=f"training on {dataset.path} (--dataset chooses another)"))
     return dataset
 
 

@@ -11,7 +11,8 @@ from nanogpt_cli.explain.catalogue import load_catalogue
 from nanogpt_cli.explain.report import Explanation
 from nanogpt_cli.explain.show.plot import Entry, ascii_plot, legend, terminal_plot
 from nanogpt_cli.explain.show.series import Chart, charts
-from nanogpt_cli.explain.show.text import heading, plain_text, unread_lines
+from nanogpt_cli.explain.show.text import heading, plain_text, unread_lines, what_was_read
+from nanogpt_cli.explain.show.wrap import wrap
 
 _MAX_WIDTH = 100  # longer lines of prose are hard to read
 PLOT_ROWS = 16
@@ -52,19 +53,20 @@ def panels(
 ) -> RenderableType:
     """Everything below one another; `lines` False leaves the explained lines out."""
     words = load_catalogue(explanation.language)
-    parts: list[RenderableType] = [_panel(Text(explanation.summary), words.text("words", "summary"))]
+    summary = Text.assemble(explanation.summary, "\n", (what_was_read(explanation), "dim"))
+    parts: list[RenderableType] = [_prose(summary, console, words.text("words", "summary"))]
     if plot:
-        parts.append(_plot_panel(explanation, console, plot_rows))
+        parts += _plot_panels(explanation, console, plot_rows)
     for finding in explanation.findings:
         style = _STYLES[finding.severity]
         advice = (f"{words.text('words', 'advice')}: ", "bold")
         body = Text.assemble(finding.message, "\n", advice, finding.advice)
-        parts.append(_panel(body, Text(heading(finding, words), style=f"bold {style}"), style))
+        parts.append(_prose(body, console, Text(heading(finding, words), style=f"bold {style}"), style))
     for line in explanation.lines if lines else ():
         pieces = [piece for label, text in line.parts for piece in ((f"{label}  ", "bold cyan"), f"{text}\n")]
         body = Text.assemble(*pieces)
         body.rstrip()
-        parts.append(_panel(body, Text(line.text, style="bold"), "dim"))
+        parts.append(_prose(body, console, Text(line.text, style="bold"), "dim"))
     if unread:
         title, texts = unread_lines(explanation)
         parts.append(_panel(Text("\n".join(texts), overflow="ellipsis", no_wrap=True), Text(title), "dim"))
@@ -75,27 +77,46 @@ def _panel(body: RenderableType, title: Text | str, style: str = "none") -> Pane
     return Panel(body, title=title, title_align="left", border_style=style)
 
 
-def _plot_panel(explanation: Explanation, console: Console, height: int) -> Panel:
+def _prose(body: Text, console: Console, title: Text | str, style: str = "none") -> Panel:
+    """A panel of sentences, whose lines end where the language allows."""
+    room = console.width - 4
+    if not body.plain.isascii():  # rich parts Chinese only where a whole clause does not fit
+        ends, at = [], 0
+        for line in wrap(body.plain, room):
+            at = body.plain.index(line, at) + len(line)
+            ends.append(at)
+        body = Text("\n").join(_stripped(part) for part in body.divide(ends[:-1]))
+    return _panel(body, title, style)
+
+
+def _stripped(part: Text) -> Text:
+    """A line without the space or the line end that stood before it."""
+    return part[len(part.plain) - len(part.plain.lstrip(" \n")) :]
+
+
+def _plot_panels(explanation: Explanation, console: Console, height: int) -> list[Panel]:
     words = load_catalogue(explanation.language)
-    chart = main_chart(explanation)
-    if chart is None:
-        return _panel(Text(words.text("plot", "nothing")), "")
-    color = console.color_system is not None
-    rows = terminal_plot(chart, words, console.width - 4, height, color=color)
-    drawing = Text.from_ansi("\n".join(rows), no_wrap=True)
-    entries = legend_text(legend(chart, words, _titles(explanation)))
-    return _panel(Group(drawing, entries), Text(words.text("plot", f"chart_{chart.name}")))
+    color = console.color_system is not None and not console.no_color
+    shown = []
+    for chart in main_charts(explanation):
+        rows = terminal_plot(chart, words, console.width - 4, height, color=color)
+        drawing = Text.from_ansi("\n".join(rows), no_wrap=True)
+        entries = legend_text(legend(chart, words, _titles(explanation)))
+        shown.append(_panel(Group(drawing, entries), Text(words.text("plot", f"chart_{chart.name}"))))
+    return shown or [_panel(Text(words.text("plot", "nothing")), "")]
 
 
 def plot_lines(explanation: Explanation, width: int) -> list[str]:
     """The plot without colour, in characters that stdout can write."""
     words = load_catalogue(explanation.language)
-    chart = main_chart(explanation)
-    if chart is None:
-        return [words.text("plot", "nothing")]
-    rows = terminal_plot(chart, words, width, PLOT_ROWS, color=False)
-    title = words.text("plot", f"chart_{chart.name}")
-    return written([title, *rows, *map(str, legend(chart, words, _titles(explanation)))])
+    lines: list[str] = []
+    for chart in main_charts(explanation):
+        rows = terminal_plot(chart, words, width, PLOT_ROWS, color=False)
+        entries = [
+            line for e in legend(chart, words, _titles(explanation)) for line in wrap(str(e), width, "", "  ")
+        ]
+        lines += [*([""] if lines else []), words.text("plot", f"chart_{chart.name}"), *rows, *entries]
+    return written(lines or [words.text("plot", "nothing")])
 
 
 def legend_text(entries: Sequence[Entry]) -> Text:
@@ -118,9 +139,10 @@ def written(lines: Sequence[str]) -> list[str]:
     return list(lines)
 
 
-def main_chart(explanation: Explanation) -> Chart | None:
-    """The loss if the log has it, else what it has."""
-    return next(iter(charts(explanation)), None)
+def main_charts(explanation: Explanation) -> list[Chart]:
+    """The losses, in nats and in bits per byte; of a log without losses what it has."""
+    found = charts(explanation)
+    return [chart for chart in found if chart.name in {"loss", "val_bpb"}] or list(found[:1])
 
 
 def _titles(explanation: Explanation) -> dict[int, str]:

@@ -117,7 +117,7 @@ class _Lines(_View):
                 title=finding.title + certainty(finding, self._words),
                 message=finding.message,
             )
-            sys.stdout.write(" ".join(line.split()) + "\n")
+            sys.stdout.write(line.replace("\n", " ") + "\n")
         sys.stdout.flush()
 
 

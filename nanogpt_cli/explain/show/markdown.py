@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 
 from nanogpt_cli.explain.catalogue import load_catalogue
 from nanogpt_cli.explain.report import Explanation
-from nanogpt_cli.explain.show.text import heading, unread_lines
+from nanogpt_cli.explain.show.text import heading, unread_lines, what_was_read
 
 # CommonMark's ASCII punctuation that can begin anything; letters and digits never do.
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~!&])")
+_SPACES = re.compile(r"[ \t\r\n]+")  # not the no-break spaces of French
 # At the start of a line also these make a list or a heading's underline: `- `, `+ `, `1. `.
 _LEADING = re.compile(r"^(\d*)([-+=.)])(?=\s|[-=]|$)")
 
@@ -24,12 +25,12 @@ def markdown(explanation: Explanation, *, plot: Sequence[str] = (), unread: bool
 
 def escaped(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
-    return _LEADING.sub(r"\1\\\2", _SPECIAL.sub(r"\\\1", " ".join(text.split())))
+    return _LEADING.sub(r"\1\\\2", _SPECIAL.sub(r"\\\1", _SPACES.sub(" ", text).strip()))
 
 
 def code_span(text: str) -> str:
     """Text as inline code, whatever backticks it holds."""
-    text = " ".join(text.split())
+    text = _SPACES.sub(" ", text).strip()
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{fence}{pad}{text}{pad}{fence}" if text else ""
@@ -46,6 +47,7 @@ def _blocks(explanation: Explanation, plot: Sequence[str], unread: bool) -> Iter
     words = load_catalogue(explanation.language)
     yield f"## {words.text('words', 'summary')}"
     yield escaped(explanation.summary)
+    yield escaped(what_was_read(explanation))
     if plot:
         yield code_block(plot)
     if explanation.findings:

@@ -16,7 +16,7 @@ from nanogpt_cli.explain.report import Explanation, visible
 from nanogpt_cli.explain.show.figures import chart_figure
 from nanogpt_cli.explain.show.html import element, page
 from nanogpt_cli.explain.show.series import charts
-from nanogpt_cli.explain.show.text import certainty
+from nanogpt_cli.explain.show.text import certainty, what_was_read
 
 _MAX_LINE_CHARS: Final = 500  # of a log line on the page; the rest of a longer one is no training line
 
@@ -48,10 +48,6 @@ def source_name(source: str, words: Catalogue) -> str:
 
 
 def _header(explanation: Explanation, words: Catalogue, title: str) -> Element:
-    log = explanation.log
-    read = words.text(
-        "page", "read", format=explanation.format, n_lines=log.n_lines, n_unread=log.n_unread_lines
-    )
     facts = [
         element("div", element("dt", name), element("dd", value))
         for name, value in _facts(explanation, words)
@@ -60,7 +56,7 @@ def _header(explanation: Explanation, words: Catalogue, title: str) -> Element:
         "header",
         element("h1", title),
         element("p", element("code", visible(explanation.source)), class_="soft"),
-        element("p", read, class_="soft"),
+        element("p", what_was_read(explanation), class_="soft"),
         element("dl", *facts, class_="facts") if facts else None,
     )
 

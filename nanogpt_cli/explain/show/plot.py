@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.explain.catalogue import Catalogue
 from nanogpt_cli.explain.show.axis import linear_ticks, log_ticks, tick_text
 from nanogpt_cli.explain.show.series import Chart, Curve
@@ -102,7 +103,11 @@ class _Drawing:
     """A canvas in dots, (0, 0) below on the left."""
 
     def __init__(self, frame: _Frame, *, color: bool) -> None:
-        from plotille import Canvas
+        try:
+            from plotille import Canvas
+        except ImportError as error:  # an installation without its dependencies
+            hint = "pip install plotille"
+            raise NanoGPTError(f"plotille, which draws the curves, is missing: {error}", hint) from error
 
         self._frame, self._color = frame, color
         columns, height = frame.columns, frame.height

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 from xml.etree import ElementTree
 
+from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.explain.catalogue import Catalogue
 from nanogpt_cli.explain.show.axis import tick_text
 from nanogpt_cli.explain.show.series import Chart, Curve
@@ -34,6 +35,7 @@ SIZES: Final = {"wide": (9.6, 3.5), "narrow": (4.6, 3.4)}
 _COLUMNS: Final = {"wide": 480, "narrow": 240}  # thinned to this; finer is not seen
 _FONT_UNITS: Final = 11.5
 _MARKERS: Final = "osD^vPX*"  # by role, so that no curve is known by its colour alone
+INSTALL: Final = "pip install matplotlib"
 DASHES: Final = ("-", "--", ":")  # from the ninth curve on the colours come again
 _MAX_MARKERS: Final = 60  # more would cover the line
 _NAMESPACE = re.compile(r"\{[^}]*\}")
@@ -49,9 +51,12 @@ def chart_svg(chart: Chart, words: Catalogue, size: str, prefix: str) -> Element
 def _draw(chart: Chart, words: Catalogue, size: str) -> bytes:
     # Its remarks on caches and fonts are not for our user.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
+    try:
+        import matplotlib
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        from matplotlib.figure import Figure
+    except ImportError as error:  # an installation without its dependencies, or a broken one
+        raise NanoGPTError(f"matplotlib, which draws the curves, is missing: {error}", INSTALL) from error
 
     # "none" keeps text as text; the salt makes ids, and with them the page, the same every time.
     style: Any = {

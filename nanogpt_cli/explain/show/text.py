@@ -1,10 +1,10 @@
 """An explanation as plain text of a given width: for pipes, files and dumb terminals."""
 
-import textwrap
 from collections.abc import Iterator, Sequence
 
 from nanogpt_cli.explain.catalogue import Catalogue, load_catalogue
 from nanogpt_cli.explain.report import ExplainedFinding, Explanation, visible
+from nanogpt_cli.explain.show.wrap import wrap
 
 LIKELY_BELOW = 0.7  # a finding less certain than this is introduced with "probably"
 
@@ -26,6 +26,13 @@ def certainty(finding: ExplainedFinding, words: Catalogue) -> str:
     return f" ({words.text('words', 'likely')})" if finding.confidence < LIKELY_BELOW else ""
 
 
+def what_was_read(explanation: Explanation) -> str:
+    """The format, the lines of the log, and how many of them told nothing."""
+    words, log = load_catalogue(explanation.language), explanation.log
+    n_lines, n_unread = log.n_lines, log.n_unread_lines
+    return words.text("page", "read", format=explanation.format, n_lines=n_lines, n_unread=n_unread)
+
+
 def unread_lines(explanation: Explanation) -> tuple[str, list[str]]:
     """A sentence on the lines that told nothing, and the first of them with their numbers."""
     words, log = load_catalogue(explanation.language), explanation.log
@@ -36,7 +43,8 @@ def unread_lines(explanation: Explanation) -> tuple[str, list[str]]:
 def _lines(explanation: Explanation, width: int, plot: Sequence[str], unread: bool) -> Iterator[str]:
     words = load_catalogue(explanation.language)
     yield words.text("words", "summary")
-    yield from _wrap(explanation.summary, width, "  ")
+    yield from wrap(explanation.summary, width, "  ")
+    yield from wrap(what_was_read(explanation), width, "  ")
     if plot:
         yield from ("", *plot)
     if explanation.findings:
@@ -44,25 +52,15 @@ def _lines(explanation: Explanation, width: int, plot: Sequence[str], unread: bo
     for number, finding in enumerate(explanation.findings):
         if number:
             yield ""
-        yield from _wrap(heading(finding, words), width, "  ")
-        yield from _wrap(finding.message, width, "    ")
-        yield from _wrap(f"{words.text('words', 'advice')}: {finding.advice}", width, "    ")
+        yield from wrap(heading(finding, words), width, "  ")
+        yield from wrap(finding.message, width, "    ")
+        yield from wrap(f"{words.text('words', 'advice')}: {finding.advice}", width, "    ")
     if explanation.lines:
         yield from ("", words.text("words", "lines"))
     for line in explanation.lines:
         yield f"  {line.text}"
         for label, text in line.parts:
-            yield from _wrap(f"{label}: {text}", width, "    ", hanging="      ")
+            yield from wrap(f"{label}: {text}", width, "    ", hanging="      ")
     if unread:
         title, lines = unread_lines(explanation)
         yield from ("", title, *(f"  {line[: width - 2]}" for line in lines))
-
-
-def _wrap(text: str, width: int, indent: str, hanging: str | None = None) -> list[str]:
-    return textwrap.wrap(
-        text,
-        max(width, 30),
-        initial_indent=indent,
-        subsequent_indent=hanging or indent,
-        break_on_hyphens=False,
-    )

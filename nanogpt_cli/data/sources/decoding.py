@@ -14,6 +14,7 @@ from nanogpt_cli.data.sources.known_formats import known_format, refuse
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import Notice, Reporter, Warned
 
+_PIECES_AHEAD = 16
 REPLACEMENT = "\ufffd"  # what --errors replace puts where bytes cannot be decoded
 
 
@@ -81,6 +82,9 @@ def _refuse_nul(stream: ByteStream, encoding: Encoding, raw: bytes, offset: int)
 
 
 def _refuse_bytes(stream: ByteStream, encoding: Encoding, error: UnicodeDecodeError, offset: int) -> NoReturn:
+    if stream.compression:
+        for _ in range(_PIECES_AHEAD):
+            stream.read(base.PIECE_BYTES)  # raises where damaged data is why: checksums come after the data
     place = f"byte {offset + error.start:,} (0x{error.object[error.start]:02X})"
     unpacked = " of the unpacked text" if stream.compression else ""
     path = shlex.quote(stream.argument)

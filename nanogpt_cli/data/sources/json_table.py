@@ -194,9 +194,8 @@ class _Window:
                         error.msg, self._text[self._at :], error.pos - self._at
                     ) from None
             else:
-                if end < len(self._text) or self.at_end:  # a number could go on
-                    self._move(end)
-                    return value
+                self._move(end)  # a number might go on, but is no record anyway
+                return value
             if len(self._text) - self._at > self._longest:
                 raise ValueError(f"a record of more than {self._longest:,} characters")
             self._grow(2 * (len(self._text) - self._at))  # doubling: a long record is scanned a few times

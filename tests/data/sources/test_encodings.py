@@ -111,6 +111,7 @@ def test_utf16_without_a_mark_shows_in_its_zeros(name: str, language: str) -> No
     [
         b"abc\0def",
         b"ab\0cdef\0",
+        b"a\0b\0c",
         bytes(range(65)) * 2,
         b"".join(
             number.to_bytes(2, "little") for number in range(1, 65)

@@ -221,7 +221,8 @@ def test_the_fast_way_is_taken_for_ordinary_lines() -> None:
     block = jsonl(list(rows)).decode()
     assert json_blocks.column_of(block, "text") == [row["text"] for row in rows]
     assert json_blocks.column_of(block[:1000], "text") is None  # too short to be worth it
-    assert json_blocks.column_of(block + '{"text": 5}', "text") is None
+    for odd in ('{"text": 5}', '{"text": "a"}{"text": "b"}', '{"text":\n"a"}', "\n", '{"text": "\\ud83d"}'):
+        assert json_blocks.column_of(block + odd, "text") is None
 
 
 def test_a_json_value_too_long_for_a_record_is_not_parsed_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,8 +272,13 @@ def test_csv_of_any_dialect_gives_its_cells(
         ("text,text\na,b\n", "t.csv, line 1: two columns are called 'text'"),
     ],
 )
-def test_faults_of_csv_name_the_line(raw: str, message: str) -> None:
-    Path("t.csv").write_text(raw, newline="")
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("piece", [1, 7, 1 << 20])
+def test_faults_of_csv_name_the_line(
+    monkeypatch: pytest.MonkeyPatch, raw: str, message: str, end: str, piece: int
+) -> None:
+    monkeypatch.setattr(base, "PIECE_BYTES", piece)
+    Path("t.csv").write_text(raw.replace("\n", end), newline="")
     assert refusal("t.csv").message == message
 
 

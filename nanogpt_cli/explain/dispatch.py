@@ -155,9 +155,11 @@ class Dispatcher:
             self._before, self._before_understood = (raw, True) if len(raw) in _WRAP_WIDTHS else ("", False)
         elif failure := self._tracebacks.feed(line):
             self.assembler.add_failure(failure)
+        elif self._tracebacks.inside:
+            self._notice_ranks(line)
         elif not self._continues(raw):
             self._unread(line)
-            if not self._before and not self._tracebacks.inside and len(self._noise) < _MAX_NOISE:
+            if not self._before and len(self._noise) < _MAX_NOISE:
                 self._noise.add(kind)
 
     def _other_rank(self, line: str, *, repeated: bool) -> None:
@@ -191,9 +193,12 @@ class Dispatcher:
                 return True
         if len(raw) in _WRAP_WIDTHS and _COUNTER.search(raw):
             self._before, self._before_understood = raw, False
-        if not self.assembler.distributed and ("[rank" in raw or "torch/distributed/" in raw):
-            self.assembler.distributed = True
+        self._notice_ranks(raw)
         return False
+
+    def _notice_ranks(self, line: str) -> None:
+        if not self.assembler.distributed and ("[rank" in line or "torch/distributed/" in line):
+            self.assembler.distributed = True
 
     def _unread(self, line: str) -> None:
         log = self._log

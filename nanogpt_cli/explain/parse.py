@@ -1,8 +1,8 @@
 """Reads a log, a run directory or standard input into a `Log`, whatever it holds.
 
-In a run directory metrics.jsonl is preferred, then train.log, a Trainer's state, a lone *.log or *.txt; config.toml beside
-either fills in the settings the log itself does not give. Errors about the source are NanoGPTError; nothing
-inside the source is.
+In a run directory metrics.jsonl is preferred, then train.log, a Trainer's state, a lone *.log or *.txt;
+config.toml beside it fills in the settings the log itself does not give. Errors about the source are
+NanoGPTError; nothing inside the source is.
 """
 
 import sys

@@ -37,6 +37,39 @@ def test_header_of_nanogpt() -> None:
     assert run.checkpoints == [8, 16]
 
 
+def test_what_prepare_printed_in_the_same_notebook() -> None:
+    prepared = "length of dataset in characters: 1,115,394\nvocab size: 65\ntrain has 1,003,854 tokens\n"
+    run = only_run(prepared + iter_lines([4.2, 3.0]))
+    assert (run.vocab_size, run.train_tokens, run.header_seen) == (65, 1_003_854, False)
+    assert parse_text(prepared).format == "unknown"
+
+
+def test_a_config_file_is_read_line_by_line_until_something_else_comes() -> None:
+    log = parse_text("Overriding config with x.py:\n# a comment\nwandb_log = True\nbatch_size = 3 * 4  # b\n")
+    assert (log.runs[0].config, log.n_unread_lines) == ({"batch_size": 12}, 0)
+
+
+def test_a_programs_source_sets_nothing() -> None:
+    """modded-nanogpt's logs begin with it."""
+    source = "import torch\nbatch_size = 8\nprint('compiling the model... ')\nlearning_rate: float = 1\n"
+    assert only_run(source + "iter 0: loss 4.0\n").config == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{'batch_size': 12, 'n_layer': 4, 'device': 'cuda'}", "Namespace(batch_size=12, n_layer=4, device='cuda')",
+     "{\n    'batch_size': 12,\n    'n_layer': 4,\n    'device': 'cuda'\n}",
+     "batch_size: 12\nn_layer: 4\ndevice: cuda",
+     'config = {"batch_size": 12,\n "n_layer": 4,\n "device": "cuda"}'],
+)  # fmt: skip
+def test_configurations_forks_print(text: str) -> None:
+    assert only_run(text + "\niter 0: loss 4.0\n").config == {
+        "batch_size": 12,
+        "n_layer": 4,
+        "device": "cuda",
+    }
+
+
 def test_numbers_of_an_iteration_and_an_evaluation() -> None:
     run = only_run(
         "step 250: train loss 1.9000, val loss 2.0000\niter 250: loss 3.1234, time 12.34ms, mfu 5.12%\n"

@@ -58,7 +58,7 @@ class GenericReader:
         loss = train or _LOSS.search(line)
         if (val is None and loss is None) or not (named or (val and train)):
             return False
-        iter_num = self._counter(line)
+        iter_num = self._counter(line, evaluated=val is not None)
         if iter_num is None:
             return False
         if val is not None:
@@ -69,8 +69,8 @@ class GenericReader:
             self._assembler.add_iter("unknown", IterPoint(iter_num, number(loss[1]), *fields(line)))
         return True
 
-    def _counter(self, line: str) -> int | None:
-        """The step, counted through all epochs; the epoch where there is no step."""
+    def _counter(self, line: str, *, evaluated: bool) -> int | None:
+        """The step, counted through all epochs; the epoch where no line has a step."""
         epoch = step = total = None
         for found in _MARKER.finditer(line):
             if found[1].lower().startswith("ep"):
@@ -79,6 +79,9 @@ class GenericReader:
                 step, total = int(found[2]), int(found[3]) if found[3] else None
         if step is None and (bar := _BAR.search(line)):
             step, total = int(bar[1]), int(bar[2])
+        if step is None and self._last >= 0:
+            # An epoch's closing line: its evaluation belongs to the last step, its mean loss to none.
+            return self._offset + self._last if evaluated else None
         if step is None:
             return epoch
         if epoch is None:

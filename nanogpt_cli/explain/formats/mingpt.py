@@ -22,7 +22,7 @@ _ITER: Final = re.compile(
     rf"(?<![\w.])(?:iter_dt ({DIGITS})\s?(ms)|(?:dt )?{DIGITS}); iter (\d{{1,12}}): train loss ({NUMBER})",
     re.ASCII,
 )
-_TEST: Final = re.compile(rf"(?:^| - )(?:test|val) loss: ({NUMBER})$", re.ASCII)
+_TEST: Final = re.compile(rf"(?:^| - INFO - )(?:test|val) loss: ({NUMBER})$", re.ASCII)
 
 
 class MinGPTReader:

@@ -124,6 +124,11 @@ class NanoGPTReader:
         return True
 
     def _header(self, line: str) -> bool:
+        if prepared := _PREPARED.match(line):
+            # prepare.py's words, in the same notebook: no run is set up by them.
+            if self._assembler.last_iter is None:
+                _PREPARED_LINES[prepared[1]](self._assembler.current, prepared[2])
+            return True
         found = _HEADER.search(line)
         if found is None or _quoted(line, found.start()):
             return False
@@ -150,7 +155,7 @@ class ConfigReader:
     _ASSIGNMENT: Final = re.compile(
         r"^\s{0,40}'?(\w{1,40})'?\s{0,20}[=:]\s{0,9}([^#\s][^#]{0,200}?)\s{0,9},?\s{0,9}(?:#.*)?$"
     )
-    _DICT: Final = re.compile(r"Namespace\(|^\W{0,3}\{|^\s{0,20}['\"]\w{1,40}['\"]\s?:")
+    _DICT: Final = re.compile(r"Namespace\(|^\W{0,3}\{|[=:]\s?\{['\"]|^\s{0,20}['\"]\w{1,40}['\"]\s?:")
     _PAIR: Final = re.compile(
         rf"(?<!\w)['\"]?({'|'.join(sorted(KNOWN))})['\"]?\s?[:=]\s?('[^']{{0,99}}'|\"[^\"]{{0,99}}\"|[-+\w.]{{1,40}})"
     )
@@ -184,10 +189,11 @@ class ConfigReader:
             for name, value in pairs:
                 _set(self._assembler.current, name, value)
             return bool(pairs)
-        if (found := self._ASSIGNMENT.match(line)) and found[1] in KNOWN:
-            _set(self._assembler.current, found[1], found[2])
-            return True
-        return self._in_echo and line.lstrip().startswith("#")
+        found = self._ASSIGNMENT.match(line)
+        if found is None or not (found[1] in KNOWN or self._in_echo):
+            return self._in_echo and line.lstrip().startswith("#")
+        _set(self._assembler.current, found[1], found[2])
+        return True
 
 
 def _set(run: Run, name: str, text: str) -> None:
@@ -201,12 +207,17 @@ def _tokens(run: Run, rest: str) -> None:
 
 
 def _vocab(run: Run, rest: str) -> None:
-    if found := re.match(r"\d{1,9}", rest):
-        run.vocab_size = int(found[0]) or None
+    if found := re.match(COUNT, rest):
+        run.vocab_size = count(found[0])
 
 
 def _gpt2_vocab(run: Run, _rest: str) -> None:
     run.vocab_size = 50304
+
+
+def _train_tokens(run: Run, rest: str) -> None:
+    if found := re.match(COUNT, rest):
+        run.train_tokens = count(found[0])
 
 
 def _params(run: Run, rest: str) -> None:
@@ -250,9 +261,13 @@ _HEADER_LINES: Final[dict[str, Callable[[Run, str], None]]] = {
     "Initializing a new model from scratch": _nothing,
     "compiling the model... ": _nothing,
     "using fused AdamW: ": _nothing,
+    "num decayed parameter tensors: ": _nothing,
+    "num non-decayed parameter tensors: ": _nothing,
     "run directory: ": _directory,  # this and the next two are in our train.log only
     "device: ": _device,
     "peak for mfu: ": _peak,
 }
+_PREPARED_LINES: Final = {"vocab size: ": _vocab, "train has ": _train_tokens, "val has ": _nothing}
+_PREPARED: Final = re.compile(rf"(vocab size: |train has |val has )({COUNT})(?: tokens)?$", re.ASCII)
 _OURS: Final = (_directory, _device, _peak)
 _HEADER: Final = re.compile("|".join(re.escape(start) for start in _HEADER_LINES))

@@ -50,7 +50,8 @@ def refuse_flags(what: str, **given: object) -> None:
             raise UsageError(f"--{name} does not go with {what}", f"nanogpt explain-log LOG --{name}")
 
 
-def newest_source(*, quiet: bool) -> str:
+def newest_source(*, language: str, quiet: bool) -> str:
+    from nanogpt_cli.explain.catalogue import load_catalogue
     from nanogpt_cli.explain.parse import newest_log
 
     newest = newest_log(_OUT_ROOT)
@@ -59,7 +60,8 @@ def newest_source(*, quiet: bool) -> str:
             f"there is no run with a log under {_OUT_ROOT}/",
             "name a log: nanogpt explain-log train.log, or train first: nanogpt train --preset cpu-tiny",
         )
-    console.note(f"explaining the newest run's log, {newest}", quiet=quiet)
+    words = load_catalogue(language)
+    console.note(words.text("page", "newest", path=str(newest)), quiet=quiet)
     return str(newest)
 
 

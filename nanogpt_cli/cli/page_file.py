@@ -28,8 +28,10 @@ def check_page(target: str) -> None:
         )
 
 
-def write_page(page: str, target: str, *, quiet: bool) -> None:
+def write_page(page: str, target: str, *, language: str, quiet: bool) -> None:
     """The page to `target`, or to stdout for "-"."""
+    from nanogpt_cli.explain.catalogue import load_catalogue
+
     if target == "-":
         sys.stdout.buffer.write(page.encode("utf-8"))
         sys.stdout.flush()
@@ -41,7 +43,8 @@ def write_page(page: str, target: str, *, quiet: bool) -> None:
         raise NanoGPTError(
             f"{path} cannot be written: {os_reason(error)}", "name another file: --html FILE"
         ) from error
-    console.note(f"wrote {path} ({len(page) / 1000:.0f} kB); open it in a browser", quiet=quiet)
+    words = load_catalogue(language)
+    console.note(words.text("page", "wrote", path=str(path), kilobytes=len(page) / 1000), quiet=quiet)
 
 
 def _is_page(path: Path) -> bool:

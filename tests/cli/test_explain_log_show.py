@@ -1,6 +1,8 @@
 """`nanogpt explain-log` with --plot, --html, --markdown, --lang, several logs, and --follow."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,17 @@ def test_a_page_on_standard_output() -> None:
     assert result.code == 0
     assert result.out.startswith("<!DOCTYPE html>")
     assert result.out.rstrip().endswith("</html>")
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",), ("--markdown",)])
+def test_no_plotting_library_is_loaded_without_a_plot(flags: tuple[str, ...]) -> None:
+    probe = (
+        "import sys; from nanogpt_cli.cli.app import run; "
+        f"assert run(['explain-log', {str(CPU)!r}, *{flags!r}]) == 0; "
+        "assert not {'matplotlib', 'plotille', 'numpy', 'torch'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_page_beside_json() -> None:

@@ -113,7 +113,7 @@ def explain_log_command(
         refuse_flags("several logs", lines=lines, at=at, every=every > 1, unread=unread, follow=follow)
         _compare(logs, language=spoken, json=json, markdown=markdown, plot=plot, html=html, quiet=quiet)
         return
-    source = logs[0] if logs else newest_source(quiet=quiet or json)
+    source = logs[0] if logs else newest_source(language=spoken, quiet=quiet or json)
     if follow:
         refuse_flags("a growing log", lines=lines, at=at, every=every > 1, unread=unread, markdown=markdown)
         if html == "-":
@@ -149,7 +149,7 @@ def _follow(source: str, *, language: str, plot: bool, html: str, json: bool, qu
     from nanogpt_cli.explain.show.page import html_page
 
     def page(explanation: "Explanation") -> None:
-        write_page(html_page(explanation), html, quiet=True)
+        write_page(html_page(explanation), html, language=language, quiet=True)
 
     last = follow_screen.follow(
         source, language=language, plot=plot, as_json=json, quiet=quiet, write_page=page if html else None
@@ -179,7 +179,7 @@ def _compare(
     if html:
         from nanogpt_cli.explain.show.comparison_page import comparison_page
 
-        write_page(comparison_page(comparison), html, quiet=quiet or json)
+        write_page(comparison_page(comparison), html, language=language, quiet=quiet or json)
     if json:
         console.print_json(comparison_document(comparison))
     elif html == "-":
@@ -225,4 +225,4 @@ def _unread_document(explanation: "Explanation") -> dict[str, object]:
 def _write_page(explanation: "Explanation", target: str, *, quiet: bool) -> None:
     from nanogpt_cli.explain.show.page import html_page
 
-    write_page(html_page(explanation), target, quiet=quiet)
+    write_page(html_page(explanation), target, language=explanation.language, quiet=quiet)

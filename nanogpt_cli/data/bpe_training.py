@@ -35,7 +35,8 @@ _MIN_COUNT: Final = 2  # a pair that occurs once teaches nothing
 # Longer words (a text without spaces, an encoded picture) are learnt from in parts: a merge inside one takes
 # time in proportion to its length.
 _LONGEST_WORD: Final = 256
-_WORD: Final = re.compile(r"\w+|[^\w\s]+")  # near enough to what the patterns call a word
+_WORD: Final = re.compile(r"\w+|[^\w\s]+|\s+")  # near enough to what the patterns call a word
+_LONG_BLANK: Final = re.compile(rf"\s{{{_LONGEST_WORD + 1}}}")
 
 
 def train_bpe(
@@ -153,7 +154,7 @@ def _watched(pieces: list[str], reporter: Reporter) -> Iterator[str]:
 def _without_long_words(piece: str) -> Iterator[str]:
     """`piece` in parts, cut within words that are too long; nearly always one."""
     start = 0
-    if max(map(len, piece.split()), default=0) > _LONGEST_WORD:
+    if max(map(len, piece.split()), default=0) > _LONGEST_WORD or _LONG_BLANK.search(piece):
         for word in _WORD.finditer(piece):
             for cut in range(word.start() + _LONGEST_WORD, word.end(), _LONGEST_WORD):
                 yield piece[start:cut]

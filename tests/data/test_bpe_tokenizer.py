@@ -111,9 +111,14 @@ def test_memory_bounds_what_is_learnt_from(monkeypatch: pytest.MonkeyPatch, reco
     assert recorder.progress[-1].done == recorder.progress[-1].total == 3000
 
 
-def test_a_word_of_any_length_is_learnt_from_quickly() -> None:
-    tokenizer = learn("ab" * 200_000, 300)
-    assert max(map(len, filter(None, tokenizer._tokens))) == 256  # the longest part of a word learnt from
+@pytest.mark.parametrize("text", ["ab" * 200_000, " " * 400_000, "<>" * 200_000, "b" + "\n \n" * 130_000])
+def test_a_word_of_any_length_is_learnt_from_quickly(text: str) -> None:
+    """A merge inside a word takes time in proportion to its length: 3 MB of blanks took 15 seconds."""
+    tokenizer = learn(text, 300, pattern="gpt2")
+    assert max(map(len, filter(None, tokenizer._tokens))) <= 256
+    parts = list(bpe_training._without_long_words(text))
+    assert "".join(parts) == text
+    assert max(map(len, parts)) <= 257
 
 
 # ---- both ways

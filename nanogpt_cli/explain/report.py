@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from nanogpt_cli.accelerators import Accelerator
 from nanogpt_cli.errors import UsageError
 from nanogpt_cli.explain.case import Case, Finding, Number, Severity
 from nanogpt_cli.explain.catalogue import DEFAULT_LANGUAGE, Catalogue, load_catalogue
@@ -74,6 +75,8 @@ def explain_log(
     *,
     lines: tuple[int, int] | None = None,
     every: int = 1,
+    device: Accelerator | None = None,
+    device_peak: float | None = None,
     language: str = DEFAULT_LANGUAGE,
 ) -> Explanation:
     """Read and explain a log file, a run directory or standard input ("-").
@@ -89,6 +92,8 @@ def explain(
     *,
     lines: tuple[int, int] | None = None,
     every: int = 1,
+    device: Accelerator | None = None,
+    device_peak: float | None = None,
     language: str = DEFAULT_LANGUAGE,
     keep: Callable[[Finding], bool] | None = None,
 ) -> Explanation:
@@ -98,6 +103,7 @@ def explain(
     case = Case(log=log, run=run)
     findings = tuple(finding for finding in diagnose(log, run) if keep is None or keep(finding))
     ours = case.ours
+    explainer = LineExplainer(case, catalogue, device=device, device_peak=device_peak)
     return Explanation(
         source=log.source,
         log=log,
@@ -117,7 +123,7 @@ def explain(
             )
             for finding in findings
         ),
-        lines=tuple(_visible_line(line) for line in _lines(case, catalogue, lines, every)),
+        lines=tuple(_visible_line(line) for line in _lines(explainer, lines, every)),
     )
 
 
@@ -132,10 +138,9 @@ def _visible_line(line: ExplainedLine) -> ExplainedLine:
 
 
 def _lines(
-    case: Case, catalogue: Catalogue, wanted: tuple[int, int] | None, every: int
+    explainer: LineExplainer, wanted: tuple[int, int] | None, every: int
 ) -> tuple[ExplainedLine, ...]:
-    explainer = LineExplainer(case, catalogue)
-    first, last = case.run.first_iter, case.run.last_iter
+    first, last = explainer.run.first_iter, explainer.run.last_iter
     if wanted is None and every == 1:
         return explainer.examples()
     if first is None or last is None:

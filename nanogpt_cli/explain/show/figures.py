@@ -59,9 +59,9 @@ def _description(chart: Chart, words: Catalogue, labels: Sequence[str]) -> str:
                     "curve_described",
                     name=label,
                     first=_number(words, first),
-                    first_iter=int(first_x),
+                    first_x=first_x,
                     last=_number(words, last),
-                    last_iter=int(last_x),
+                    last_x=last_x,
                     low=_number(words, min(y for _, y in finite)),
                     high=_number(words, max(y for _, y in finite)),
                 )
@@ -125,7 +125,7 @@ def _table(chart: Chart, words: Catalogue, labels: Sequence[str]) -> Element:
     xs = sorted(set().union(*(dotted or columns)))
     if len(xs) > _TABLE_ROWS:
         xs = [xs[round(i * (len(xs) - 1) / (_TABLE_ROWS - 1))] for i in range(_TABLE_ROWS)]
-    head = [element("th", text, scope="col") for text in (words.text("page", "iteration"), *labels)]
+    head = [element("th", text, scope="col") for text in (words.text("page", f"x_{chart.axis}"), *labels)]
     rows = []
     for x in xs:
         cells = [element("td", _number(words, column[x]) if x in column else "") for column in columns]

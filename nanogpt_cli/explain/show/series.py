@@ -89,6 +89,11 @@ class Chart:
     curves: tuple[Curve, ...]
     marks: tuple[Mark, ...] = ()
 
+    @property
+    def axis(self) -> str:
+        """What x counts: iterations, tokens or seconds."""
+        return self.name.removeprefix("loss_by_") if self.name.startswith("loss_by_") else "iterations"
+
     @cached_property
     def values(self) -> list[float]:
         """Every finite y."""

@@ -235,9 +235,11 @@ class Case:
 
     @cached_property
     def curve(self) -> list[LossPoint]:
-        """The training losses; where only validation was logged, those (in nats)."""
+        """Training losses, of batches or else of evaluations; where there are none, validation (in nats)."""
         if self.iters or self.run.val_unit != "nats":
             return self.iters
+        if self.evals:
+            return [LossPoint(e.iter_num, e.train_loss) for e in self.evals]
         return [LossPoint(e.iter_num, e.val_loss) for e in self.vals]
 
     @cached_property

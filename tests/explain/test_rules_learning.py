@@ -5,7 +5,16 @@ import pytest
 from nanogpt_cli.explain.learning_rate import usual_rate
 from nanogpt_cli.explain.records import EvalPoint, IterPoint, Run
 from tests.explain.rule_logs import CHAR, FIRES, FORGETTING, MORE, modded, nanochat, noisy, settings
-from tests.explain.samples import HEADER, codes, eval_lines, falling, finding, iter_lines, run_log
+from tests.explain.samples import (
+    HEADER,
+    codes,
+    eval_lines,
+    explain_text,
+    falling,
+    finding,
+    iter_lines,
+    run_log,
+)
 
 PROBLEMS = {"overfitting", "unstable", "diverged", "loss_spike", "split_mismatch", "val_noise", "plateau"}
 
@@ -91,6 +100,23 @@ def test_learning_by_heart_needs_a_text() -> None:
         )
     )
     assert "overfitting" not in codes(puzzle)
+
+
+def test_a_loop_of_epochs_overfits_too() -> None:
+    lines = [
+        f"Epoch {i}/12 - train loss: {2.4 / i:.4f} - val loss: {1.5 + 0.05 * abs(i - 5):.4f}\n"
+        for i in range(1, 13)
+    ]
+    found = finding("".join(lines), "overfitting")
+    assert (found.numbers["best_iter"], found.numbers["last_iter"]) == (5, 12)
+
+
+def test_the_mean_of_an_epoch_is_no_step() -> None:
+    lines = [f"Epoch 1 | Step {i}/900 | Loss: {4 - 0.02 * i:.4f} | LR: 1e-04\n" for i in range(0, 100, 10)]
+    log = "".join([*lines, "Epoch 1 completed in 30.85s | Avg Loss: 3.1\n", "Epoch 1 | Val loss: 2.9\n"])
+    explanation = explain_text(log)
+    assert not {"multiple_runs", "resumed"} & set(explanation.codes)
+    assert explanation.run.evals[-1].iter_num == 90
 
 
 def test_a_healed_spike_leaves_the_run_healthy() -> None:

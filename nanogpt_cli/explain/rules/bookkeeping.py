@@ -61,7 +61,7 @@ def log_too_sparse(case: Case) -> Finding | None:
         return None  # nanoGPT's own fine-tuning of GPT-2 is done after twenty iterations
     if n_iters + n_evals < _FEW_LINES:
         variant = "few_lines"
-    elif case.span < _SMOKE_TEST_SPAN and (case.run.first_iter or 0) <= 1:
+    elif case.span < _SMOKE_TEST_SPAN and (case.run.first_iter or 0) <= 1 and n_evals < _FEW_LINES:
         variant = "early" if _clearly_falls(case) else "smoke_test"
     elif n_evals == 1 and case.span >= _ONE_EVAL_SPAN:
         variant = "one_eval"

@@ -129,6 +129,8 @@ def _by_heart(case: Case) -> Finding | None:
         return None  # a fine-tuning on narrow data may be that good honestly
     if first < _HEART_FIRST_LOSS:
         return None
+    if case.run.trainer == "unknown" and case.epochs is None and case.run.vocab_size is None:
+        return None  # nobody knows what that loss is of
     seen_often = case.epochs is not None and case.epochs >= _HEART_EPOCHS
     limit = _HEART_LOSS if seen_often else _HEART_LOSS_ALONE
     if last > limit or last > _HEART_SHARE * first:

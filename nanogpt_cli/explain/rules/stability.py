@@ -157,8 +157,8 @@ def _worse_than_untrained(case: Case, points: Sequence[LossPoint], best: LossPoi
 
 def _collapsed(case: Case, points: Sequence[LossPoint]) -> Finding | None:
     """Up by a nat and more, and up to the end: every line of the last stretch is far above the best."""
-    if len(points) < 2 * _COLLAPSE_MIN_POINTS:
-        return None
+    if len(points) < 2 * _COLLAPSE_MIN_POINTS or not (case.iters or case.evals):
+        return None  # validation alone may rise that far by overfitting
     smooth = [
         LossPoint(points[i + 2].iter_num, statistics.median(p.loss for p in points[i : i + 5]))
         for i in range(len(points) - 4)

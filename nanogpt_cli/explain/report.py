@@ -16,8 +16,7 @@ from nanogpt_cli.explain.case import Case, Finding, Number, Severity
 from nanogpt_cli.explain.catalogue import DEFAULT_LANGUAGE, Catalogue, load_catalogue
 from nanogpt_cli.explain.diagnose import diagnose
 from nanogpt_cli.explain.document import explanation_document
-from nanogpt_cli.explain.lines.explainer import LineExplainer
-from nanogpt_cli.explain.lines.words import ExplainedLine
+from nanogpt_cli.explain.lines import ExplainedLine, LineExplainer
 from nanogpt_cli.explain.parse import parse_log
 from nanogpt_cli.explain.records import Log, Run
 from nanogpt_cli.explain.summary import summarize

@@ -147,13 +147,16 @@ def hf_from_document(document: Mapping[str, object]) -> HfTokenizer:
         raise ValueError("its definition has changed (its checksum differs)")
     if not all(type(i) is int and 0 <= i < MAX_VOCAB_SIZE for i in special_tokens.values()):
         raise ValueError("its special tokens have impossible ids")
-    return HfTokenizer(
-        definition,
-        vocab_size=vocab_size,
-        special_tokens=special_tokens,
-        end_of_text=end_of_text,
-        blank=blank,
-    )
+    try:
+        return HfTokenizer(
+            definition,
+            vocab_size=vocab_size,
+            special_tokens=special_tokens,
+            end_of_text=end_of_text,
+            blank=blank,
+        )
+    except (KeyError, TypeError, AttributeError) as error:  # JSON of another shape
+        raise ValueError(f"its definition is no tokenizer ({type(error).__name__}: {error})") from None
 
 
 def byte_pieces(vocab: Mapping[str, int]) -> dict[int, bytes]:

@@ -12,7 +12,12 @@ from nanogpt_cli.data.bpe_training import SAMPLE_BYTES, train_bpe
 from nanogpt_cli.data.char_tokenizer import CharTokenizer
 from nanogpt_cli.data.tiktoken_tokenizer import END_OF_TEXT
 from nanogpt_cli.data.tokenizer_paths import looks_like_path, read_tokenizer_at
-from nanogpt_cli.data.tokenizers import Tokenizer, build_tokenizer, check_tokenizer_name
+from nanogpt_cli.data.tokenizers import (
+    Tokenizer,
+    build_tokenizer,
+    check_tokenizer_name,
+    is_known_name,
+)
 from nanogpt_cli.errors import NanoGPTError, UsageError
 from nanogpt_cli.events import NullReporter, Reporter
 
@@ -54,7 +59,7 @@ def choose_recipe(tokenizer: str, options: TokenizerOptions, reporter: Reporter 
     if tokenizer == "bpe":
         return _trained(options)
     _refuse_training_options(tokenizer, options)
-    if tokenizer in {"char", "byte"} or not looks_like_path(tokenizer):
+    if is_known_name(tokenizer) or not looks_like_path(tokenizer):
         check_tokenizer_name(tokenizer)
         return _Named(name=tokenizer)
     saved = read_tokenizer_at(Path(tokenizer), reporter or NullReporter())

@@ -91,11 +91,18 @@ def encode_ordinary(encoding: "Encoding", text: str, dtype: np.dtype) -> np.ndar
     return (parts[0] if len(parts) == 1 else np.concatenate(parts)).astype(dtype)
 
 
+def tiktoken_names() -> list[str]:
+    """Every name tiktoken knows, sorted."""
+    import tiktoken
+
+    return sorted(tiktoken.list_encoding_names())
+
+
 def load_encoding(name: str) -> "Encoding":
     """tiktoken's encoding `name` (tiktoken keeps it for the process); unknown or unreachable is an error."""
     import tiktoken
 
-    if name not in tiktoken.list_encoding_names():
+    if name not in tiktoken_names():
         raise unknown_tokenizer(name)
     try:
         return tiktoken.get_encoding(name)
@@ -111,7 +118,5 @@ def load_encoding(name: str) -> "Encoding":
 
 def unknown_tokenizer(name: str) -> UsageError:
     """The error for a tokenizer nobody knows, with those that exist."""
-    import tiktoken
-
-    known = ", ".join(["char", "byte", "bpe", *sorted(tiktoken.list_encoding_names())])
+    known = ", ".join(["char", "byte", "bpe", *tiktoken_names()])
     return UsageError(f"there is no tokenizer {name!r}", f"--tokenizer char, or another of: {known}")

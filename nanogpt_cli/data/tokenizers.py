@@ -19,7 +19,12 @@ from nanogpt_cli.data.byte_tokenizer import ByteTokenizer
 from nanogpt_cli.data.char_tokenizer import CharTokenizer
 from nanogpt_cli.data.format_version import check_format_version
 from nanogpt_cli.data.hf_tokenizer import HfTokenizer, hf_from_document
-from nanogpt_cli.data.tiktoken_tokenizer import TiktokenTokenizer, load_encoding, unknown_tokenizer
+from nanogpt_cli.data.tiktoken_tokenizer import (
+    TiktokenTokenizer,
+    load_encoding,
+    tiktoken_names,
+    unknown_tokenizer,
+)
 from nanogpt_cli.errors import NanoGPTError
 
 __all__ = [
@@ -32,6 +37,7 @@ __all__ = [
     "Tokenizer",
     "build_tokenizer",
     "check_tokenizer_name",
+    "is_known_name",
     "load_tokenizer",
     "read_tokenizer",
     "save_tokenizer",
@@ -81,6 +87,11 @@ class Tokenizer(Protocol):
 
     def to_document(self) -> dict[str, object]:
         """All that is needed to build it again."""
+
+
+def is_known_name(name: str) -> bool:
+    """Whether `name` is a ready-made tokenizer: these come before files and folders of the same name."""
+    return name in {"char", "byte"} or name in tiktoken_names()
 
 
 def check_tokenizer_name(name: str) -> None:

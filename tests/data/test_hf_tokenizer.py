@@ -1,5 +1,6 @@
 """Hugging Face's tokenizer.json: the same ids as the library gives, through tiktoken where that is proven."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from nanogpt_cli.data.bpe_tokenizer import BpeTokenizer
 from nanogpt_cli.data.hf_reader import read_hf_tokenizer
 from nanogpt_cli.data.hf_tokenizer import HfTokenizer
 from nanogpt_cli.data.tokenizers import (
+    TOKENIZER_FILE,
     TiktokenTokenizer,
     load_tokenizer,
     save_tokenizer,
@@ -231,6 +233,18 @@ def test_the_file_gives_the_same_tokenizer(tmp_path: Path) -> None:
         path.write_text(json.dumps(saved), encoding="utf-8")
         with pytest.raises(NanoGPTError, match="its definition has changed"):
             load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "definition", ["{}", "[]", '{"model": {"vocab": 3}}', '{"model": {"vocab": {}}}', "{"]
+)
+def test_a_definition_that_is_none(tmp_path: Path, definition: str) -> None:
+    """Its checksum may be right all the same."""
+    saved = json.loads(save_tokenizer(read(byte_fallback()), tmp_path).read_text(encoding="utf-8"))
+    saved |= {"definition": definition, "sha256": hashlib.sha256(definition.encode()).hexdigest()}
+    (tmp_path / TOKENIZER_FILE).write_text(json.dumps(saved), encoding="utf-8")
+    with pytest.raises(NanoGPTError, match="is damaged: "):
+        load_tokenizer(tmp_path)
 
 
 def normalized(*steps: str) -> dict[str, Any]:

@@ -123,12 +123,13 @@ def test_a_vocabulary_of_nanogpts() -> None:
     assert build("./shakespeare_char", "cab").vocab_size == 3
 
 
-def test_a_name_comes_before_a_folder_of_that_name() -> None:
-    save_tokenizer(build_tokenizer("byte"), Path())
-    Path("char").mkdir()
-    save_tokenizer(build_tokenizer("byte"), Path("char"))
-    assert build("char").kind == "char"
-    assert build("./char").kind == "byte"
+@pytest.mark.usefixtures("gpt2")
+@pytest.mark.parametrize("name", ["char", "gpt2", "bpe"])
+def test_a_name_comes_before_a_folder_of_that_name(name: str) -> None:
+    Path(name).mkdir()
+    save_tokenizer(build_tokenizer("byte"), Path(name))
+    assert build(name).name == name
+    assert build(f"./{name}").kind == "byte"
 
 
 def test_characters_a_saved_vocabulary_lacks_are_named() -> None:

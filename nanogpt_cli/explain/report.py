@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nanogpt_cli.accelerators import Accelerator
 from nanogpt_cli.errors import UsageError
 from nanogpt_cli.explain.case import Case, Finding, Number, Severity
 from nanogpt_cli.explain.catalogue import DEFAULT_LANGUAGE, Catalogue, load_catalogue
@@ -74,8 +73,6 @@ def explain_log(
     *,
     lines: tuple[int, int] | None = None,
     every: int = 1,
-    device: Accelerator | None = None,
-    device_peak: float | None = None,
     language: str = DEFAULT_LANGUAGE,
 ) -> Explanation:
     """Read and explain a log file, a run directory or standard input ("-").
@@ -91,8 +88,6 @@ def explain(
     *,
     lines: tuple[int, int] | None = None,
     every: int = 1,
-    device: Accelerator | None = None,
-    device_peak: float | None = None,
     language: str = DEFAULT_LANGUAGE,
     keep: Callable[[Finding], bool] | None = None,
 ) -> Explanation:
@@ -102,7 +97,6 @@ def explain(
     case = Case(log=log, run=run)
     findings = tuple(finding for finding in diagnose(log, run) if keep is None or keep(finding))
     ours = case.ours
-    explainer = LineExplainer(case, catalogue, device=device, device_peak=device_peak)
     return Explanation(
         source=log.source,
         log=log,
@@ -122,7 +116,7 @@ def explain(
             )
             for finding in findings
         ),
-        lines=tuple(_visible_line(line) for line in _lines(explainer, lines, every)),
+        lines=tuple(_visible_line(line) for line in _lines(case, catalogue, lines, every)),
     )
 
 
@@ -137,9 +131,10 @@ def _visible_line(line: ExplainedLine) -> ExplainedLine:
 
 
 def _lines(
-    explainer: LineExplainer, wanted: tuple[int, int] | None, every: int
+    case: Case, catalogue: Catalogue, wanted: tuple[int, int] | None, every: int
 ) -> tuple[ExplainedLine, ...]:
-    first, last = explainer.run.first_iter, explainer.run.last_iter
+    explainer = LineExplainer(case, catalogue)
+    first, last = case.run.first_iter, case.run.last_iter
     if wanted is None and every == 1:
         return explainer.examples()
     if first is None or last is None:

@@ -108,25 +108,27 @@ def arrow_file_batches(paths: list[str], column: str) -> Iterator[Any]:
 
 def streamed_batches(builder: Any, split: str, column: str) -> Batches:
     """How to read a split where it lies, in files here or on the hub, without a copy."""
+    read_thriftily(builder)
     if type(builder.config).__name__ == "ParquetConfig":
-        _read_thriftily(builder.config, column)
-    elif type(builder.config).__name__ == "CsvConfig":
-        builder.config.chunksize = _BATCH_ROWS  # rows; documents can be long
+        builder.config.columns = [column]  # Parquet: only this column is read, and travels
     dataset = builder.as_streaming_dataset(split=split)
     return lambda: dataset_batches(dataset, column)
 
 
-def _read_thriftily(config: Any, column: str) -> None:
-    """Parquet: one column, in small batches; left alone, memory grows to the size of the file."""
-    import pyarrow.dataset
+def read_thriftily(builder: Any) -> None:
+    """Small batches, and nothing read ahead: left alone, memory grows with a Parquet file's size."""
+    config = builder.config
+    if type(config).__name__ == "CsvConfig":
+        config.chunksize = _BATCH_ROWS  # rows, and a document can be long
+    if type(config).__name__ == "ParquetConfig":
+        config.batch_size = _BATCH_ROWS
+        if hasattr(config, "fragment_scan_options"):  # since version 4.2
+            import pyarrow.dataset
 
-    config.columns = [column]  # only this one is read, and travels
-    config.batch_size = _BATCH_ROWS  # not a whole row group, which may be a gigabyte
-    if hasattr(config, "fragment_scan_options"):
-        # Reading ahead keeps what was read until the end of the file.
-        config.fragment_scan_options = pyarrow.dataset.ParquetFragmentScanOptions(
-            use_buffered_stream=True, buffer_size=_BUFFER_BYTES, pre_buffer=False
-        )
+            # Reading ahead keeps what was read until the end of the file.
+            config.fragment_scan_options = pyarrow.dataset.ParquetFragmentScanOptions(
+                use_buffered_stream=True, buffer_size=_BUFFER_BYTES, pre_buffer=False
+            )
 
 
 def stored_batches(dataset: Any, column: str, *, whole: bool, max_docs: int | None) -> tuple[Batches, int]:

@@ -21,6 +21,7 @@ from nanogpt_cli.data.sources.dataset_choice import (
 )
 from nanogpt_cli.data.sources.dataset_rows import (
     DatasetRows,
+    read_thriftily,
     stored_batches,
     streamed_batches,
 )
@@ -154,6 +155,7 @@ def _downloaded(builder: Any, split: str, asked: Asked, options: SourceOptions, 
         Job("downloading", downloads, size),
         Job("unpacking", Path(f"{builder.cache_dir}.incomplete"), builder.info.dataset_size),
     ]
+    read_thriftily(builder)
     with watched(jobs, reporter):
         builder.download_and_prepare()
     return builder.as_dataset(split=split)

@@ -5,6 +5,7 @@ tree, paths-info, search), with the hub's error codes in `X-Error-Code`.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import re
@@ -44,8 +45,13 @@ def commit_of(files: Mapping[str, bytes]) -> str:
     """The commit hash of a set of files."""
     digest = hashlib.sha1()
     for path, raw in sorted(files.items()):
-        digest.update(path.encode() + b"\0" + raw + b"\0")
+        digest.update(f"{path} {_sha256(raw)}\n".encode())
     return digest.hexdigest()
+
+
+@functools.lru_cache(maxsize=256)  # every request asks for it
+def _sha256(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()
 
 
 class Hub(ThreadingHTTPServer):
@@ -167,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path not in files:
             raise _Refused(404, "EntryNotFound", "Entry not found")
         raw = files[path]
-        headers = {"ETag": f'"{hashlib.sha256(raw).hexdigest()}"', "X-Repo-Commit": commit_of(files)}
+        headers = {"ETag": f'"{_sha256(raw)}"', "X-Repo-Commit": commit_of(files)}
         first, last = 0, len(raw) - 1
         if wanted := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
             first, last = int(wanted[1]), min(last, int(wanted[2] or last))
@@ -207,7 +213,7 @@ def _every_entry(files: Mapping[str, bytes]) -> list[dict[str, object]]:
         {"type": "directory", "path": path, "oid": "0" * 40, "size": 0} for path in folders
     ]
     for path, raw in files.items():
-        entries.append({"type": "file", "path": path, "oid": hashlib.sha1(raw).hexdigest(), "size": len(raw)})
+        entries.append({"type": "file", "path": path, "oid": _sha256(raw)[:40], "size": len(raw)})
     return sorted(entries, key=lambda entry: str(entry["path"]))
 
 

@@ -57,7 +57,8 @@ def test_a_programs_source_sets_nothing() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["{'batch_size': 12, 'n_layer': 4, 'device': 'cuda'}", "Namespace(batch_size=12, n_layer=4, device='cuda')",
+    ["{'batch_size': 12, 'n_layer': 4, 'device': 'cuda'}",
+     "Namespace(batch_size=12, n_layer=4, device='cuda')",
      "{\n    'batch_size': 12,\n    'n_layer': 4,\n    'device': 'cuda'\n}",
      "batch_size: 12\nn_layer: 4\ndevice: cuda",
      'config = {"batch_size": 12,\n "n_layer": 4,\n "device": "cuda"}'],

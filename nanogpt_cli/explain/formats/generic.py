@@ -19,10 +19,12 @@ from nanogpt_cli.explain.records import EvalPoint, IterPoint, Trainer
 
 _MARKER: Final = re.compile(
     r"(?<![\w./-])(global[ _]step|iter(?:ation)?s?|steps?|updates?|batch(?:es)?|epochs?|it|ep)"
-    r"[\s:=#\[(|]{1,6}(\d{1,12})(?![\w.])(?:\]?\s?(?:/|of)\s?\[?(\d{1,12}))?",
+    r"[\s:=#\[(|]{1,12}(\d{1,12})(?![\w.])(?:\]?\s?(?:/|of)\s?\[?(\d{1,12}))?",
     re.IGNORECASE | re.ASCII,
 )
+# A progress bar's "| 450/1000 [", and "[1480/1504]" beside an epoch.
 _BAR: Final = re.compile(r"\| {0,9}(\d{1,12})/(\d{1,12}) \[", re.ASCII)
+_BRACKET: Final = re.compile(r"\[ {0,9}(\d{1,12})/(\d{1,12})[\] ]", re.ASCII)
 # "val loss: 2.2", "val_loss=2.2", "val/loss 2.2", and "val 2.2" where a decimal follows.
 _AMOUNT: Final = (
     rf"(?:[\s_/-](?:avg[ _])?loss(?:es)?\W{{1,4}}|[\s:=]{{1,3}}(?=\d{{1,9}}[.,]\d|nan|inf))({NUMBER})"
@@ -36,6 +38,8 @@ _LOSS: Final = re.compile(
     rf"\W{{1,4}}({NUMBER})",
     re.IGNORECASE | re.ASCII,
 )
+# "best val loss 1.47" repeats an evaluation.
+_SUMMARY: Final = re.compile("best|lowest|minimum", re.IGNORECASE)
 
 
 class GenericReader:
@@ -46,8 +50,10 @@ class GenericReader:
     def __init__(self, assembler: Assembler) -> None:
         self._assembler = assembler
         self._epoch = -1
-        self._last = -1  # step as printed
+        self._step = -1  # as printed
         self._offset = 0  # steps of the epochs before
+        self._given = -1  # the iteration of the last line
+        self._line = ""
 
     def feed(self, line: str) -> bool:
         """Take one line; False if it has no counter or no loss."""
@@ -77,20 +83,37 @@ class GenericReader:
                 epoch = epoch if epoch is not None else int(found[2])
             elif step is None:
                 step, total = int(found[2]), int(found[3]) if found[3] else None
-        if step is None and (bar := _BAR.search(line)):
+        bar = _BAR.search(line) or (_BRACKET.search(line) if epoch is not None else None)
+        if step is None and bar:
             step, total = int(bar[1]), int(bar[2])
-        if step is None and self._last >= 0:
+        if step is not None:
+            number = self._through(epoch, step, total or 0)
+        elif self._step >= 0:
             # An epoch's closing line: its evaluation belongs to the last step, its mean loss to none.
-            return self._offset + self._last if evaluated else None
-        if step is None:
-            return epoch
+            return self._offset + self._step if evaluated and not _SUMMARY.search(line) else None
+        elif epoch is None:
+            return None
+        else:
+            number = self._of_epoch(epoch, line)
+        self._given, self._line = number, line
+        return number
+
+    def _through(self, epoch: int | None, step: int, total: int) -> int:
         if epoch is None:
+            self._step = step
             return step
         if epoch != self._epoch:
             if epoch < self._epoch or self._epoch < 0:
                 self._offset = 0
-            elif step <= self._last:  # it starts again in every epoch
-                self._offset += max(self._last, total or 0)
+            elif step <= self._step:  # it starts again in every epoch
+                self._offset += max(self._step, total)
             self._epoch = epoch
-        self._last = step
+        self._step = step
         return self._offset + step
+
+    def _of_epoch(self, epoch: int, line: str) -> int:
+        """Lines that name an epoch only; several of one epoch are counted."""
+        if epoch == self._epoch and line != self._line:
+            return self._given + 1
+        first, self._epoch = epoch < self._epoch or self._epoch < 0, epoch
+        return epoch if first else max(epoch, self._given if line == self._line else self._given + 1)

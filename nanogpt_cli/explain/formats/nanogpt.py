@@ -80,6 +80,8 @@ class NanoGPTReader:
         iter_num, loss, time, mfu = found.groups()
         end = found.end()
         if end < len(line) and (more := line[end:]).strip():
+            if "val" in more:
+                return False  # "iter 100: loss 2.5, val_loss 2.6" is an evaluation
             extra = fields(line[found.end(2) :] if time is None or mfu is None else more)
             lr, norm, speed = extra.lr, extra.grad_norm, extra.tokens_per_second
         else:

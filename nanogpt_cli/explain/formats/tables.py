@@ -20,6 +20,7 @@ _SEPARATORS: Final = ("\t", ",", ";", "|")
 _SPACES: Final = re.compile(r"\s{2,20}")
 _NUMBER: Final = re.compile(NUMBER, re.ASCII)
 _WORD: Final = re.compile(r"[\s_/.-]{1,9}")
+_QUOTES: Final = " \"'`*"
 _RULE: Final = frozenset("|-:+= \t")
 # Best first: litgpt counts micro-batches in `iter` and updates in `step`.
 _COUNTERS: Final = ("iter", "iteration", "iter num", "step", "global step", "steps", "epoch")
@@ -86,7 +87,7 @@ class TableReader:
 def _header(line: str) -> _Columns | None:
     separator = next((mark for mark in _SEPARATORS if mark in line), "")
     cells = _cells(line, separator)
-    names = [" ".join(_WORD.split(cell.strip(" \"'").lower())) for cell in cells]
+    names = [" ".join(_WORD.split(cell.strip(_QUOTES).lower())) for cell in cells]
     counter, loss, val = (_first(names, known) for known in (_COUNTERS, _LOSSES, _VALIDATIONS))
     if not 2 <= len(names) <= _MAX_COLUMNS or counter is None or (loss is None and val is None):
         return None
@@ -106,5 +107,5 @@ def _first(names: list[str], known: tuple[str, ...]) -> int | None:
 def _value(cells: list[str], column: int | None) -> float | None:
     if column is None or column >= len(cells):
         return None
-    cell = cells[column].strip(" \"'")
+    cell = cells[column].strip(_QUOTES)
     return number(cell) if _NUMBER.fullmatch(cell) else None

@@ -56,22 +56,6 @@ def explain_log_command(
             "--every", metavar="N", min=1, rich_help_panel=_LINES, help="Of these, each N-th iteration."
         ),
     ] = 1,
-    gpu: Annotated[
-        str,
-        typer.Option(
-            "--gpu", metavar="NAME", rich_help_panel=_LINES, help="Give MFU also of this GPU: H100, RTX 4090 …"
-        ),
-    ] = "",
-    device_peak: Annotated[
-        float | None,
-        typer.Option(
-            "--device-peak",
-            metavar="FLOPS",
-            rich_help_panel=_LINES,
-            help="Give MFU also of a device with this peak, in FLOP/s: 312e12.",
-            show_default=False,
-        ),
-    ] = None,
     unread: Annotated[
         bool,
         typer.Option(
@@ -138,14 +122,7 @@ def explain_log_command(
             )
         _follow(source, language=spoken, plot=plot, html=html, json=json, quiet=quiet)
         return
-    explanation = explain_log(
-        source,
-        lines=wanted,
-        every=every,
-        device=_device(gpu),
-        device_peak=_peak(device_peak),
-        language=spoken,
-    )
+    explanation = explain_log(source, lines=wanted, every=every, language=spoken)
     if json:
         console.print_json({**explanation.to_json(), **(_unread_document(explanation) if unread else {})})
     _refuse_no_log(explanation)
@@ -188,23 +165,6 @@ def _follow(source: str, *, language: str, plot: bool, html: str, json: bool, qu
     if plot or explain_screen.is_rich(stdout):  # in a pipe the lines have said it
         explain_screen.show(last, plot=plot)
     console.next_step(next_command(last), quiet=quiet)
-
-
-def _device(name: str) -> Accelerator | None:
-    if not name:
-        return None
-    if (known := accelerator(name)) is None:
-        raise UsageError(
-            f"the peak of a {name} is not known here",
-            f"give it yourself: --device-peak 312e12; known are {accelerator_names()}",
-        )
-    return known
-
-
-def _peak(flops: float | None) -> float | None:
-    if flops is not None and not 0 < flops < math.inf:
-        raise UsageError(f"--device-peak must be a number above 0, not {flops:g}", "--device-peak 312e12")
-    return flops
 
 
 def _compare(

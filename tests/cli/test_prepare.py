@@ -1,5 +1,6 @@
 """`nanogpt prepare` as a user types it: report, JSON, errors, and nothing for terminals in a pipe."""
 
+import io
 import json
 import os
 import shlex
@@ -7,6 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from nanogpt_cli.cli import console
 from nanogpt_cli.cli.reporters.progress_bar import ProgressBar
@@ -90,6 +92,41 @@ def test_the_hint_of_a_short_split_works_when_typed() -> None:
     assert run_cli("prepare", "tiny.txt", "--val-fraction", words[2].rstrip(",")).code == 0
 
 
+def test_a_validation_text_of_its_own() -> None:
+    Path("val.txt").write_text("Grim-visaged war hath smooth'd his wrinkled front.\n" * 5)
+    result = run_cli("prepare", "input.txt", "--val-file", "val.txt", "--json")
+    document = result.json()
+    assert document["split_rule"] == "val_file"
+    assert document["splits"]["train"] == {"tokens": 2340, "bytes": 2340, "documents": 1}
+    assert document["splits"]["val"] == {"tokens": 255, "bytes": 255, "documents": 1}
+    assert document["vocab_size"] == len(set(TEXT) | set(Path("val.txt").read_text()))
+    meta = json.loads(Path("data/input/meta.json").read_text(encoding="utf-8"))
+    assert meta["val_source"]["label"] == "val.txt"
+    again = run_cli("prepare", "input.txt", "--val-file", "val.txt", "--json")
+    assert again.json()["unchanged"]
+    Path("val.txt").write_text("Grim-visaged war.\n" * 9)
+    hint = run_cli("prepare", "input.txt", "--val-file", "val.txt").err.splitlines()[1]
+    assert "nanogpt prepare input.txt --tokenizer char --name input --val-file val.txt --overwrite" in hint
+    clash = run_cli("prepare", "input.txt", "--val-file", "val.txt", "--val-fraction", "0.1")
+    assert clash.code == 2
+    assert "exclude each other" in clash.err
+
+
+def test_documents_and_ids_in_the_report() -> None:
+    for number in range(20):
+        Path(f"texts/{number}.txt").parent.mkdir(exist_ok=True)
+        Path(f"texts/{number}.txt").write_text(f"Text number {number}.\n" * 10)
+    _, _, err = run_cli("prepare", "texts", "-t", "byte")
+    assert " documents" in err
+    assert "byte, 256 ids (22 of them occur), uint16" in err
+    assert (
+        "data/texts already holds another dataset"
+        in run_cli("prepare", "texts", "-t", "byte", "--seed", "2").err
+    )
+    assert "--seed 2 --overwrite" in run_cli("prepare", "texts", "-t", "byte", "--seed", "2").err
+    assert run_cli("prepare", "texts", "-t", "byte", "--seed", "-1").code == 2
+
+
 def test_the_projects_block_size_counts() -> None:
     Path("nanogpt.toml").write_text("block_size = 256\n", encoding="utf-8")
     assert "one window of block_size 256 needs 257" in run_cli("prepare", "input.txt").err
@@ -147,6 +184,21 @@ def test_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     assert "encoding" in shown.err
     assert "0.5/1.0 kB" in shown.err
     assert shown.out == ""
+
+
+@pytest.mark.parametrize("width", [30, 45, 60, 65, 80, 200])
+def test_the_bar_never_wraps(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second line is not taken back by the next redraw, and fills the screen."""
+    drawn = Console(file=io.StringIO(), force_terminal=True, width=width)
+    monkeypatch.setattr(console, "stderr_console", lambda: drawn)
+    bar = ProgressBar(quiet=False)
+    task = "verifying edu_fineweb_train_000001.bin"
+    bar.emit(Progress(task=task, done=999_900_000, total=999_900_000, unit="bytes"))
+    page = Console(file=io.StringIO(), width=width)
+    page.print(bar._bar.get_renderable())
+    assert isinstance(page.file, io.StringIO)
+    (line,) = page.file.getvalue().splitlines()
+    assert line.startswith("verifying …00001.bin")
 
 
 def test_help_is_grouped() -> None:

@@ -6,6 +6,8 @@ from typing import Self
 from nanogpt_cli import events
 from nanogpt_cli.cli import console
 
+_TEXT_WIDTH = 60  # "verifying train.bin  1023.9/1023.9 MB 1023.9 MB/s 0:00:00" and the gaps
+
 
 class ProgressBar:
     """Shows `Progress`, says decisions at once, and keeps warnings for afterwards."""
@@ -16,6 +18,7 @@ class ProgressBar:
             BarColumn,
             DownloadColumn,
             Progress,
+            ProgressColumn,
             TextColumn,
             TimeRemainingColumn,
             TransferSpeedColumn,
@@ -24,12 +27,17 @@ class ProgressBar:
         self.warnings: list[str] = []
         self._quiet = quiet
         stderr = console.stderr_console()
-        self._bar = Progress(
+        columns: list[ProgressColumn] = [
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=max(5, min(40, stderr.width - _TEXT_WIDTH))),
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
+        ]
+        # In a narrow terminal a line that wraps would be drawn over and over: the last columns go first.
+        missing = _TEXT_WIDTH + 5 - stderr.width
+        self._bar = Progress(
+            *columns[: len(columns) - (missing > 0) - (missing > 8) - (missing > 20)],
             console=stderr,
             transient=True,
             disable=quiet or not stderr.is_terminal or stderr.is_dumb_terminal,
@@ -61,9 +69,14 @@ class ProgressBar:
     def _show(self, event: events.Progress) -> None:
         if event.task != self._task_name:  # a new clock, or its speed would be mixed with the last task's
             self._task_name = event.task
-            self._bar.reset(self._task, description=event.task, total=event.total, visible=True)
+            self._bar.reset(self._task, description=_short(event.task), total=event.total, visible=True)
         self._bar.update(self._task, completed=event.done, total=event.total)
 
     def close(self) -> None:
         """Take the bar off the screen."""
         self._bar.stop()
+
+
+def _short(task: str) -> str:
+    """At most 20 characters: the names of shards differ at their end."""
+    return task if len(task) <= 20 else f"{task[:10]}…{task[-9:]}"

@@ -22,6 +22,7 @@ _MAX_RUNS = 500
 _MAX_EVENTS = 10_000  # checkpoints, process starts, failures of one run
 _RECENT = 8
 _MAX_SECONDS = 1e12
+_MAX_MS = 1e15
 
 
 @dataclass
@@ -100,8 +101,10 @@ class Assembler:
 
     def add_iter(self, trainer: Trainer, point: IterPoint) -> None:
         """Append a training iteration."""
-        iter_num = point.iter_num
+        iter_num, time_ms = point.iter_num, point.time_ms
         now = self._open
+        if time_ms is not None and not 0 < time_ms < _MAX_MS:
+            point = point._replace(time_ms=None)  # "0.00ms" of a mock, "infms": no time anybody measured
         if self.amending:
             now.amend(point)
             return
@@ -131,7 +134,9 @@ class Assembler:
         now, iters = self._open, lines.iters
         values = lines.losses or lines.times_ms or []
         usual = now.has_points and not now.run.failures and now.last_iter < iters[0] >= now.last
-        if not (usual and math.isfinite(sum(values)) and all(map(operator.lt, iters, iters[1:]))):
+        times = lines.times_ms or [1.0]
+        usual = usual and math.isfinite(sum(values)) and min(times) > 0 and max(times) < _MAX_MS
+        if not (usual and all(map(operator.lt, iters, iters[1:]))):
             for i in range(len(iters)):
                 self.add_iter(trainer, lines.point(i))
             return

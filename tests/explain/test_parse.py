@@ -92,6 +92,12 @@ def test_nonfinite_losses(text: str) -> None:
     assert not math.isfinite(only_run(f"iter 5: loss {text}, time 1.00ms, mfu 1.00%").iters[0].loss)
 
 
+@pytest.mark.parametrize("time", ["0.00", "-1.00", "nan", "inf", "1e300"])
+def test_a_time_nobody_measured_is_none(time: str) -> None:
+    text = "".join(f"iter {i}: loss 3.0000, time {time}ms, mfu 1.00%\n" for i in range(9))
+    assert [p.time_ms for p in only_run(text).iters] == [None] * 9
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -134,7 +134,8 @@ def too_short_hint(meta: DatasetMeta, block_size: int) -> str:
 
 
 def _too_little(label: str, count: str) -> NanoGPTError:
+    shown = "standard input" if label == "-" else label
     return NanoGPTError(
-        f"{label} holds {count}, too little to split into train and val",
+        f"{shown} holds {count}, too little to split into train and val",
         "give a longer text, or try: nanogpt prepare python-docs --tokenizer char",
     )

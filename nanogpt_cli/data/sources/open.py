@@ -37,6 +37,8 @@ def open_sources(
         options = dataclasses.replace(options, encoding=check_encoding(options.encoding))
     if options.max_docs is not None and options.max_docs < 1:
         raise UsageError(f"--max-docs must be at least 1, not {options.max_docs}", "--max-docs 1000")
+    if not all(name.strip() for name in names):  # an unset "$FILE", which would mean the current folder
+        raise UsageError("a source has an empty name", "nanogpt prepare input.txt")
     if names.count(STDIN) > 1:
         raise UsageError("standard input, -, can be read only once", "name - once")
     kinds = [kind_of(name, options) for name in names]

@@ -193,6 +193,14 @@ def test_max_docs() -> None:
             open_sources(["a.txt"], SourceOptions(max_docs=wrong))
 
 
+def test_an_empty_name_is_not_the_current_folder() -> None:
+    """`nanogpt prepare "$FILE"` with FILE unset prepared every text in the folder."""
+    Path("a.txt").write_text("a")
+    for names in ([""], ["a.txt", " "]):
+        with pytest.raises(UsageError, match="a source has an empty name"):
+            open_sources(names)
+
+
 @pytest.mark.parametrize(
     ("path", "name"),
     [

@@ -141,12 +141,13 @@ def checkpoint_overwritten_worse(case: Case) -> Finding | None:
     best = case.best
     if best is None or not case.run.nanogpt_habits or case.run.trainer not in {"nanogpt", "unknown"}:
         return None
-    saved = [e for e in case.vals if e.iter_num in set(case.run.checkpoints)]
+    checkpoints = set(case.run.checkpoints)
+    saved = [e for e in case.vals if e.iter_num in checkpoints]
     if not saved or best.iter_num not in {e.iter_num for e in saved}:
         return None
     last = saved[-1]
     lost = [e.iter_num for e in case.run.evals if not is_sound(e.val_loss)]
-    lost = [i for i in lost if i in set(case.run.checkpoints) and i > best.iter_num]
+    lost = [i for i in lost if i in checkpoints and i > best.iter_num]
     if lost:
         return Finding(
             code="checkpoint_overwritten_worse",

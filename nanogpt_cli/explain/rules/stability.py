@@ -34,6 +34,7 @@ _RISE_MIN_EVALS: Final = 3
 _COLLAPSE_NATS: Final = 1.0
 _COLLAPSE_RATIO: Final = 1.3
 _COLLAPSE_MIN_POINTS: Final = 10
+_COLLAPSE_STEPS: Final = 2000
 # Fewer iterations than this say nothing of learning, only that it runs.
 _SHORT_RUN: Final = 50
 # float16 training skips the optimizer's step when a gradient overflows: iterations get faster by some per
@@ -159,9 +160,12 @@ def _collapsed(case: Case, points: Sequence[LossPoint]) -> Finding | None:
     """Up by a nat and more, and up to the end: every line of the last stretch is far above the best."""
     if len(points) < 2 * _COLLAPSE_MIN_POINTS or not (case.iters or case.evals):
         return None  # validation alone may rise that far by overfitting
+    # Medians of neighbours, in few enough steps for a log of hundreds of thousands of lines.
+    size = 5
+    step = max(1, len(points) // _COLLAPSE_STEPS)
     smooth = [
-        LossPoint(points[i + 2].iter_num, statistics.median(p.loss for p in points[i : i + 5]))
-        for i in range(len(points) - 4)
+        LossPoint(points[i + 2].iter_num, statistics.median([p.loss for p in points[i : i + size]]))
+        for i in range(0, len(points) - size + 1, step)
     ]
     best = min(smooth, key=lambda p: p.loss)
     limit = max(best.loss + _COLLAPSE_NATS, _COLLAPSE_RATIO * best.loss)

@@ -237,6 +237,7 @@ def test_a_folder_without_texts() -> None:
         ("a]", "a[]]", True),
         ("a[b", "a[b", True),
         ("a\nb.txt", "*.txt", True),
+        ("x/a\nb.txt", "x/**", True),
         ("a.b", "a?b", True),
         ("a.b", "a.b", True),
         ("axb", "a.b", False),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanogpt_cli.data.sources import base, csv_table, json_blocks, opening, table_file
+from nanogpt_cli.data.sources import base, csv_table, json_blocks, opening, parquet_table, table_file
 from nanogpt_cli.errors import NanoGPTError, UsageError
 from tests.data.sources.reading import (
     COMPRESS,
@@ -309,6 +309,22 @@ def test_every_arrow_type_of_text(kind: pa.DataType) -> None:
     raw = [value and value.encode() for value in values] if kind == pa.binary() else values
     Path("t.parquet").write_bytes(parquet_bytes({"text": pa.array(raw, kind)}))
     assert documents("t.parquet") == ["één", "中文", "één"]
+
+
+def test_parquet_with_long_rows_is_read_a_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_table, "_BATCH_BYTES", 10_000)
+    sizes = []
+    real = parquet_table.ParquetTable._strings
+
+    def counted(self: parquet_table.ParquetTable, column: pa.Array, rows_before: int) -> list[str | None]:
+        sizes.append(len(column))
+        return real(self, column, rows_before)
+
+    monkeypatch.setattr(parquet_table.ParquetTable, "_strings", counted)
+    rows = [f"{number:03}" * 1000 for number in range(50)]
+    Path("t.parquet").write_bytes(parquet_bytes({"text": rows, "n": list(range(50))}, use_dictionary=False))
+    assert documents("t.parquet") == rows
+    assert max(sizes) <= 3
 
 
 def test_parquet_is_known_by_its_content_and_read_across_row_groups() -> None:

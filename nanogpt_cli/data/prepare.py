@@ -162,7 +162,7 @@ class _Preparation:
                     f"to go on: {self._request.command(self.folder, '--resume')}; "
                     f"to begin again: {self._command}",
                 )
-        if resume and found is None:
+        if resume and found is None and not holds_dataset(self.folder):
             self._say(f"there is nothing to resume for {self.folder}: beginning at the beginning")
         return found
 

@@ -45,7 +45,7 @@ class Request:
         if self.val_file is not None:
             options += ["--val-file", self.val_file]
         elif self.val_fraction != DEFAULT_VAL_FRACTION:
-            options += ["--val-fraction", f"{self.val_fraction:g}"]
+            options += ["--val-fraction", str(self.val_fraction)]
         if self.seed != DEFAULT_SEED:
             options += ["--seed", str(self.seed)]
         options += _flags(self.tokenizer_options, {"special_tokens": "--special-token"})

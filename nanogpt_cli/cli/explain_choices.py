@@ -1,9 +1,11 @@
 """What the flags of `explain-log` ask for: iterations, a log, a form of output; and what to type next."""
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nanogpt_cli.accelerators import Accelerator, accelerator, accelerator_names
 from nanogpt_cli.cli import console
 from nanogpt_cli.errors import NanoGPTError, UsageError
 
@@ -78,3 +80,22 @@ def next_command(explanation: "Explanation") -> str:
     if last is None:
         return "nanogpt train --preset cpu-tiny"
     return f"nanogpt explain-log {explanation.source} --lines {last}"
+
+
+def named_device(name: str) -> Accelerator | None:
+    """The device that --gpu names; None where none is named."""
+    if not name:
+        return None
+    if (known := accelerator(name) or accelerator(f"RTX {name}")) is None:
+        raise UsageError(
+            f"the peak of a {name} is not known here",
+            f"give it yourself: --device-peak 312e12; known are {accelerator_names()}",
+        )
+    return known
+
+
+def positive_peak(flops: float | None) -> float | None:
+    """--device-peak, in FLOP/s."""
+    if flops is not None and not 0 < flops < math.inf:
+        raise UsageError(f"--device-peak must be a number above 0, not {flops:g}", "--device-peak 312e12")
+    return flops

@@ -7,41 +7,16 @@ of square matrix products for CPUs and unknown devices.
 
 import json
 import math
-import re
 import time
 from pathlib import Path
 
 import torch
 
+from nanogpt_cli.accelerators import accelerator
 from nanogpt_cli.engine.device import Hardware, cpu_name
 from nanogpt_cli.engine.models.base import LanguageModel, ModelConfig
 from nanogpt_cli.files import cache_dir, write_json
 
-# Dense FLOP/s by dtype, without sparsity (float32 is TF32 where the GPU has it). The first name that the
-# device's name contains as words counts, so the longer names stand first. Links go to the makers' datasheets.
-_NVIDIA = "https://www.nvidia.com/en-us/data-center"
-_DATASHEET: tuple[tuple[str, dict[str, float], str], ...] = (
-    ("H200", {"bfloat16": 989e12, "float16": 989e12, "float32": 494e12}, f"{_NVIDIA}/h200/"),
-    ("H100 NVL", {"bfloat16": 835e12, "float16": 835e12, "float32": 417e12}, f"{_NVIDIA}/h100/"),
-    ("H100 PCIe", {"bfloat16": 756e12, "float16": 756e12, "float32": 378e12}, f"{_NVIDIA}/h100/"),
-    ("H100", {"bfloat16": 989e12, "float16": 989e12, "float32": 494e12}, f"{_NVIDIA}/h100/"),
-    ("A100", {"bfloat16": 312e12, "float16": 312e12, "float32": 156e12}, f"{_NVIDIA}/a100/"),
-    ("L40S", {"bfloat16": 362e12, "float16": 362e12, "float32": 183e12}, f"{_NVIDIA}/l40s/"),
-    ("L4", {"bfloat16": 121e12, "float16": 121e12, "float32": 60e12}, f"{_NVIDIA}/l4/"),
-    ("A10G", {"bfloat16": 70e12, "float16": 70e12, "float32": 35e12}, f"{_NVIDIA}/products/a10-gpu/"),
-    (
-        "RTX 4090",
-        {"bfloat16": 165e12, "float16": 165e12, "float32": 83e12},
-        "https://images.nvidia.com/aem-dam/Solutions/geforce/ada/nvidia-ada-gpu-architecture.pdf",
-    ),
-    (
-        "RTX 3090",
-        {"bfloat16": 71e12, "float16": 71e12, "float32": 36e12},
-        "https://www.nvidia.com/content/PDF/nvidia-ampere-ga-102-gpu-architecture-whitepaper-v2.pdf",
-    ),
-    ("V100", {"float16": 125e12, "float32": 15.7e12}, f"{_NVIDIA}/v100/"),
-    ("T4", {"float16": 65e12, "float32": 8.1e12}, f"{_NVIDIA}/tesla-t4/"),
-)
 _GEMM_SIZE = 1024  # 2 * 1024³ = 2.1 GFLOP a product: milliseconds on a core, and beyond any cache's edge
 _GEMM_REPEATS = 30
 _CACHE_VERSION = 1
@@ -62,15 +37,11 @@ def peak_flops(hardware: Hardware) -> tuple[float, str]:
     """Peak FLOP/s of one device at the training dtype, and where the figure is from."""
     if hardware.device.type == "cuda":
         name = torch.cuda.get_device_name(hardware.device)
-        for part, by_dtype, source in _DATASHEET:
-            if _is_model(part, name) and hardware.dtype_name in by_dtype:
-                return by_dtype[hardware.dtype_name], f"datasheet, dense {hardware.dtype_name}: {source}"
+        known = accelerator(name)
+        if known is not None and hardware.dtype_name in known.peak_flops:
+            source = f"datasheet, dense {hardware.dtype_name}: {known.source}"
+            return known.peak_flops[hardware.dtype_name], source
     return _measured_peak(hardware)
-
-
-def _is_model(part: str, name: str) -> bool:
-    """Whole words: an L40 is no L4, an RTX A1000 no A100; a laptop's or a Ti is another chip as well."""
-    return re.search(rf"\b{part}\b(?! (Ti|D|Laptop)\b)", name) is not None
 
 
 def _measured_peak(hardware: Hardware) -> tuple[float, str]:

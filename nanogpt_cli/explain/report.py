@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from nanogpt_cli.accelerators import Accelerator
 from nanogpt_cli.errors import UsageError
 from nanogpt_cli.explain.case import Case, Finding, Number, Severity
-from nanogpt_cli.explain.catalogue import DEFAULT_LANGUAGE, Catalogue, load_catalogue
+from nanogpt_cli.explain.catalogue import DEFAULT_LANGUAGE, load_catalogue
 from nanogpt_cli.explain.diagnose import diagnose
 from nanogpt_cli.explain.document import explanation_document
-from nanogpt_cli.explain.lines import ExplainedLine, LineExplainer
+from nanogpt_cli.explain.lines.explainer import LineExplainer
+from nanogpt_cli.explain.lines.words import ExplainedLine
 from nanogpt_cli.explain.parse import parse_log
 from nanogpt_cli.explain.records import Log, Run
 from nanogpt_cli.explain.summary import summarize
@@ -73,14 +75,18 @@ def explain_log(
     *,
     lines: tuple[int, int] | None = None,
     every: int = 1,
+    device: Accelerator | None = None,
+    device_peak: float | None = None,
     language: str = DEFAULT_LANGUAGE,
 ) -> Explanation:
     """Read and explain a log file, a run directory or standard input ("-").
 
     `lines` is an iteration range whose lines are explained instead of one example of each kind, `every` takes
-    of them the iterations it divides.
+    of them the iterations it divides. MFU is also given for `device`, or for a peak of `device_peak` FLOP/s.
     """
-    return explain(parse_log(source), lines=lines, every=every, language=language)
+    return explain(
+        parse_log(source), lines=lines, every=every, device=device, device_peak=device_peak, language=language
+    )
 
 
 def explain(
@@ -88,6 +94,8 @@ def explain(
     *,
     lines: tuple[int, int] | None = None,
     every: int = 1,
+    device: Accelerator | None = None,
+    device_peak: float | None = None,
     language: str = DEFAULT_LANGUAGE,
     keep: Callable[[Finding], bool] | None = None,
 ) -> Explanation:
@@ -97,6 +105,7 @@ def explain(
     case = Case(log=log, run=run)
     findings = tuple(finding for finding in diagnose(log, run) if keep is None or keep(finding))
     ours = case.ours
+    explainer = LineExplainer(case, catalogue, device=device, device_peak=device_peak)
     return Explanation(
         source=log.source,
         log=log,
@@ -116,7 +125,7 @@ def explain(
             )
             for finding in findings
         ),
-        lines=tuple(_visible_line(line) for line in _lines(case, catalogue, lines, every)),
+        lines=tuple(_visible_line(line) for line in _lines(explainer, lines, every)),
     )
 
 
@@ -130,11 +139,8 @@ def _visible_line(line: ExplainedLine) -> ExplainedLine:
     return ExplainedLine(visible(line.text), parts)
 
 
-def _lines(
-    case: Case, catalogue: Catalogue, wanted: tuple[int, int] | None, every: int
-) -> tuple[ExplainedLine, ...]:
-    explainer = LineExplainer(case, catalogue)
-    first, last = case.run.first_iter, case.run.last_iter
+def _lines(explainer: LineExplainer, wanted: tuple[int, int] | None, every: int) -> tuple[ExplainedLine, ...]:
+    first, last = explainer.run.first_iter, explainer.run.last_iter
     if wanted is None and every == 1:
         return explainer.examples()
     if first is None or last is None:

@@ -104,7 +104,7 @@ def test_the_pair_line_by_line() -> None:
     assert [line.text for line in explanation.lines] == (FIXTURES / "pair.log").read_text().splitlines()
     last = parts(explanation, "iter 5000")
     assert "evaluation" in last["time"]
-    assert "4413.60 ms" in last["time"]
+    assert "4,413.60 ms" in last["time"]
     assert "0.9 x 11.09 + 0.1 x 0.08 = 9.99 %" in last["mfu"]
     assert "overfitting" in parts(explanation, "step 5000")["difference"]
 
@@ -129,6 +129,7 @@ def test_examples_show_each_kind_of_line() -> None:
     texts = [line.text for line in explain_log(FIXTURES / "shakespeare_cpu.log").lines]
     assert texts == [
         "tokens per iteration will be: 768",
+        "vocab_size = 65",
         "number of parameters: 0.80M",
         "iter 0: loss 4.1875, time 2101.40ms, mfu -100.00%",
         "iter 15: loss 3.2202, time 45.10ms, mfu 0.03%",
@@ -163,7 +164,7 @@ def test_mfu_of_several_processes_is_not_contradicted() -> None:
 
 def test_our_mfu_names_our_peak() -> None:
     mfu = parts(explain_text(metrics(falling(4.2, 1.9, 15), end="finished")), "iter 140")["mfu"]
-    assert "0.4 TFLOP/s" in mfu
+    assert "0.400 TFLOP/s" in mfu
     assert "312" not in mfu
     assert "= 24.96 %" in mfu
 

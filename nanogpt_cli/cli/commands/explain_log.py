@@ -8,9 +8,11 @@ import typer
 from nanogpt_cli.cli import console
 from nanogpt_cli.cli.explain_choices import (
     iteration_range,
+    named_device,
     newest_source,
     next_command,
     one_form,
+    positive_peak,
     refuse_flags,
 )
 from nanogpt_cli.cli.options import JsonOption, QuietOption
@@ -56,6 +58,25 @@ def explain_log_command(
             "--every", metavar="N", min=1, rich_help_panel=_LINES, help="Of these, each N-th iteration."
         ),
     ] = 1,
+    gpu: Annotated[
+        str,
+        typer.Option(
+            "--gpu",
+            metavar="NAME",
+            rich_help_panel=_LINES,
+            help="Give MFU also of this GPU: H100, RTX 4090.",
+        ),
+    ] = "",
+    device_peak: Annotated[
+        float | None,
+        typer.Option(
+            "--device-peak",
+            metavar="FLOPS",
+            rich_help_panel=_LINES,
+            help="Give MFU also of a device with this peak, in FLOP/s: 312e12.",
+            show_default=False,
+        ),
+    ] = None,
     unread: Annotated[
         bool,
         typer.Option(
@@ -122,7 +143,14 @@ def explain_log_command(
             )
         _follow(source, language=spoken, plot=plot, html=html, json=json, quiet=quiet)
         return
-    explanation = explain_log(source, lines=wanted, every=every, language=spoken)
+    explanation = explain_log(
+        source,
+        lines=wanted,
+        every=every,
+        device=named_device(gpu),
+        device_peak=positive_peak(device_peak),
+        language=spoken,
+    )
     if json:
         console.print_json({**explanation.to_json(), **(_unread_document(explanation) if unread else {})})
     _refuse_no_log(explanation)

@@ -286,6 +286,11 @@ class Case:
         return statistics.median(self.ordinary_times_ms) if self.ordinary_times_ms else None
 
     @cached_property
+    def measured_mfu(self) -> list[float]:
+        """MFU of every line that gives one, as a fraction."""
+        return [p.mfu for p in self.run.iters if p.mfu is not None and 0 < p.mfu < math.inf]
+
+    @cached_property
     def untrained_loss(self) -> float | None:
         """Loss of a model that knows nothing: ln(vocab_size), else what iteration 0 showed."""
         if self.run.untrained_loss is not None:

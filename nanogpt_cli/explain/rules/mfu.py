@@ -37,7 +37,7 @@ def mfu_not_measured_yet(case: Case) -> Finding | None:
 
 def mfu_reference_device(case: Case) -> Finding | None:
     """nanoGPT divides by an A100's peak on every device, so a CPU shows some 0.0x %."""
-    measured = _measured(case)
+    measured = case.measured_mfu
     if not case.run.nanogpt_habits or not measured:
         return None
     device = str(case.run.config.get("device", ""))
@@ -56,7 +56,7 @@ def mfu_reference_device(case: Case) -> Finding | None:
 
 def mfu_impossible(case: Case) -> Finding | None:
     """More than the device it is measured against can do."""
-    measured = _measured(case)
+    measured = case.measured_mfu
     if not measured:
         return None
     usual = statistics.median(measured)
@@ -75,7 +75,7 @@ def mfu_impossible(case: Case) -> Finding | None:
 
 def low_mfu(case: Case) -> Finding | None:
     """A GPU that mostly waits, or is no A100."""
-    measured = _measured(case)
+    measured = case.measured_mfu
     device = case.run.device or str(case.run.config.get("device", ""))
     if len(measured) < _LOW_MIN_POINTS or device.split(" ")[0].split(":")[0] in _NOT_AN_A100:
         return None
@@ -92,7 +92,3 @@ def low_mfu(case: Case) -> Finding | None:
         numbers={"mfu_percent": 100 * usual, "t4_percent": 100 * usual * _T4_SHARE},
         variant="of_an_a100" if case.run.nanogpt_habits else "",
     )
-
-
-def _measured(case: Case) -> list[float]:
-    return [p.mfu for p in case.run.iters if p.mfu is not None and math.isfinite(p.mfu) and p.mfu > 0]

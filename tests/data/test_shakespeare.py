@@ -13,7 +13,7 @@ from nanogpt_cli.data.sources.download import Download
 from nanogpt_cli.data.sources.shakespeare import open_shakespeare
 from nanogpt_cli.errors import NanoGPTError
 from tests.data.conftest import Recorder
-from tests.data.hub.server import Hub, Repository, serve
+from tests.hub_server import Hub, Repository, serve
 
 TEXT = "".join(f"FIRST CITIZEN:\nSpeak, speak; line {i * i}.\n\n" for i in range(3000)).encode()
 FILE = "input.txt"

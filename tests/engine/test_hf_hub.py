@@ -1,12 +1,9 @@
 """`--init-from owner/name` against a hub on this machine that speaks the real one's protocol."""
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 import transformers
@@ -16,6 +13,7 @@ from nanogpt_cli.engine.interop.hf import load_gpt2
 from nanogpt_cli.errors import NanoGPTError
 from tests.gpt2_vocabulary import seed_tiktoken_cache
 from tests.helpers import Result, run_cli, subprocess_cli
+from tests.hub_server import Hub, Repository, serve
 
 TRAIN = [
     *("train", "--preset", "finetune-gpt2", "--device", "cpu", "--dtype", "float32", "--compile=False"),
@@ -24,72 +22,12 @@ TRAIN = [
 ]
 
 
-class Hub(ThreadingHTTPServer):
-    """Serves the files of `folder` as the main branch of the repository `owner/tiny`."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.folder = folder
-        self.asked: list[str] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    """HEAD and GET /owner/tiny/resolve/<revision>/<file>, with the headers huggingface_hub reads."""
-
-    server: Hub
-    commit = "0123456789abcdef0123456789abcdef01234567"
-
-    def do_HEAD(self) -> None:
-        self.answer(with_body=False)
-
-    def do_GET(self) -> None:
-        self.answer(with_body=True)
-
-    def answer(self, *, with_body: bool) -> None:
-        self.server.asked.append(f"{self.command} {self.path}")
-        parts = self.path.strip("/").split("/")
-        file = self.server.folder / parts[-1]
-        if parts[:3] != ["owner", "tiny", "resolve"] or parts[3] not in ("main", self.commit):
-            self.refuse("RepoNotFound", "Repository not found")
-            return
-        if not file.is_file():
-            self.refuse("EntryNotFound", "Entry not found")
-            return
-        raw = file.read_bytes()
-        self.send_response(200)
-        self.send_header("ETag", f'"{hashlib.sha256(raw).hexdigest()}"')
-        self.send_header("X-Repo-Commit", self.commit)
-        self.send_header("Content-Length", str(len(raw)))
-        self.end_headers()
-        if with_body:
-            self.wfile.write(raw)
-
-    def refuse(self, code: str, message: str) -> None:
-        self.send_response(404)
-        self.send_header("X-Error-Code", code)
-        self.send_header("X-Error-Message", message)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-
 @contextlib.contextmanager
 def hub(folder: Path) -> Iterator[Hub]:
-    server = Hub(folder)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    """A hub whose only repository, owner/tiny, has the files of `folder`."""
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with serve({"owner/tiny": Repository(files)}) as server:
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import datasets
 import pytest
 from huggingface_hub import constants
 
-from tests.data.hub.server import Hub, Repository, serve
+from tests.hub_server import Hub, Repository, serve
 
 
 @pytest.fixture

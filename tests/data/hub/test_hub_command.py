@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.data.hub.repositories import parquet, texts
-from tests.data.hub.server import TOKEN, Hub, Repository, serve
 from tests.helpers import run_cli, subprocess_cli
+from tests.hub_server import TOKEN, Hub, Repository, serve
 
 TRAIN = texts("train", 200)
 PLAIN = {

@@ -15,7 +15,7 @@ from nanogpt_cli.errors import NanoGPTError
 from tests.data.conftest import Recorder
 from tests.data.hub.conftest import set_offline, use_endpoint
 from tests.data.hub.repositories import card, jsonl, parquet, texts
-from tests.data.hub.server import TOKEN, Hub, Repository
+from tests.hub_server import TOKEN, Hub, Repository
 
 Start = Callable[..., Hub]
 LINES = {"README.md": b"# x", "train.jsonl": jsonl("text", texts("t"))}

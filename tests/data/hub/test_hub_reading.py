@@ -16,7 +16,7 @@ from nanogpt_cli.events import Progress
 from tests.data.conftest import Recorder
 from tests.data.hub.conftest import set_offline
 from tests.data.hub.repositories import card, csv_file, jsonl, parquet, texts
-from tests.data.hub.server import Hub, Repository, commit_of
+from tests.hub_server import Hub, Repository, commit_of
 
 TRAIN, VAL = texts("train"), texts("val", 7)
 PLAIN = Repository(

@@ -1,7 +1,7 @@
 """A small Hugging Face hub on 127.0.0.1: enough of its protocol for `datasets` and `huggingface_hub`.
 
-The endpoints are those of https://huggingface.co/.well-known/openapi.json: `resolve`, `api/datasets` (info,
-tree, paths-info, search), with the hub's error codes in `X-Error-Code`.
+The endpoints are those of https://huggingface.co/.well-known/openapi.json: `resolve`, of models and datasets,
+and `api/datasets` (info, tree, paths-info, search), with the hub's error codes in `X-Error-Code`.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 TOKEN = "hf_right"
 _REPO = r"(?P<repo>[\w.-]+/[\w.-]+)"
-_RESOLVE = re.compile(rf"/datasets/{_REPO}/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
+_RESOLVE = re.compile(rf"(?:/datasets)?/{_REPO}/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
 _API = re.compile(
     rf"/api/datasets/{_REPO}(?:/(?P<what>revision|tree|paths-info)/(?P<revision>[^/]+))?(?:/(?P<path>.*))?"
 )
@@ -26,7 +26,7 @@ _API = re.compile(
 
 @dataclass
 class Repository:
-    """A dataset's files by path; other revisions than main beside them."""
+    """The files of a dataset or a model by path; other revisions than main beside them."""
 
     files: Mapping[str, bytes]
     revisions: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)

@@ -26,6 +26,7 @@ class DatasetRows:
         batches: Batches,
         *,
         column: str,
+        called: str,
         label: str,
         dataset_name: str,
         kind: str,
@@ -42,13 +43,14 @@ class DatasetRows:
         self.done_bytes = 0
         self._batches = batches
         self._column = column
+        self._called = called  # in messages: what the user typed
         self._options = options
         self._reporter = reporter
 
     def documents(self) -> Iterator[Iterator[str]]:
         """Each row's text; raises NanoGPTError for text that is not UTF-8, and where the data give out."""
         self.done_bytes = 0
-        counter = RowCounter(self._column, self.label)
+        counter = RowCounter(self._column, self._called)
         for batch in self._batches():
             for text in self._texts(batch):
                 if counter.keeps(text):
@@ -71,7 +73,7 @@ class DatasetRows:
         except UnicodeDecodeError as error:
             excerpt = error.object[max(0, error.start - 20) : error.start].decode(errors="replace")
             raise NanoGPTError(
-                f"column {self._column!r} of {self.label} is not UTF-8: "
+                f"column {self._column!r} of {self._called} is not UTF-8: "
                 f"byte 0x{error.object[error.start]:02X} after {excerpt!r}",
                 "put U+FFFD in its place: add --errors replace",
             ) from None

@@ -31,7 +31,6 @@ from nanogpt_cli.data.sources.names import safe_name
 from nanogpt_cli.errors import UsageError
 from nanogpt_cli.events import Notice, Reporter, Warned
 
-HF_PREFIX: Final = "hf:"
 _REPOSITORY: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _PAGE: Final = re.compile(r"(?:https?://[^/]+/datasets/|hf://datasets/|hf:)")
 # A path that was mistyped is no dataset: these ends say that a file is meant.
@@ -93,6 +92,7 @@ def _open(asked: Asked, options: SourceOptions, reporter: Reporter) -> DatasetRo
     return DatasetRows(
         lambda: each_within(batches(), guests),
         column=column,
+        called=asked.repository,
         label=f"{asked.repository} ({details})",
         dataset_name=safe_name("-".join([asked.repository.partition("/")[2], *([config] if config else [])])),
         kind="hub",

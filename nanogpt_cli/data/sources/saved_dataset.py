@@ -92,6 +92,7 @@ def open_saved_dataset(path: Path, options: SourceOptions, reporter: Reporter) -
     return DatasetRows(
         lambda: each_within(batches(), guests),
         column=column,
+        called=name,
         label=name,
         dataset_name=safe_name(path.resolve().name),
         kind="dataset",

@@ -88,6 +88,13 @@ def test_columns(start_hub: Start) -> None:
     assert not list(Path("datasets-cache").rglob("*.arrow")), "all was downloaded before it was known"
 
 
+def test_a_column_without_a_single_text(start_hub: Start) -> None:
+    start_hub(empty=Repository({"train.parquet": parquet({"text": ["", ""], "other": ["a", "b"]})}))
+    error = failure("owner/empty")
+    assert error.message == "column 'text' of owner/empty holds no text in any of its rows (2 empty)"
+    assert error.hint == "name another column: nanogpt prepare owner/empty --text-column NAME"
+
+
 def test_text_that_is_not_utf8(start_hub: Start) -> None:
     latin = parquet({"text": ["good", "bad: _"]}).replace(b"bad: _", b"bad: \xe9")
     start_hub(latin=Repository({"train.parquet": latin}))

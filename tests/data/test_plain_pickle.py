@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanogpt_cli.data import plain_pickle
@@ -35,6 +35,7 @@ PLAIN = st.recursive(
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@settings(max_examples=25)
 @given(value=PLAIN)
 def test_plain_values_of_every_protocol(protocol: int, value: object) -> None:
     found = read_plain_pickle(pickle.dumps(value, protocol=protocol))

@@ -15,6 +15,7 @@ from nanogpt_cli.explain.rules import (
     generalization,
     learning,
     mfu,
+    plateau,
     rates,
     speed,
     stability,
@@ -50,7 +51,7 @@ RULES: Final[tuple[Rule, ...]] = (
     endings.finished,
     learning.undertrained,
     learning.still_improving,
-    learning.plateau,
+    plateau.plateau,
     bookkeeping.never_evaluated,
     rates.lr_decayed_early,
     rates.lr_not_decayed,
@@ -105,7 +106,7 @@ SILENCES: Final[Mapping[str, frozenset[str]]] = {
 _UNHEALTHY: Final = frozenset(
     {
         "nonfinite", "diverged", "bad_initial_loss", "no_learning", "overfitting", "unstable", "loss_spike",
-        "loss_below_expected", "split_mismatch", "lr_too_high", "lr_too_low",
+        "loss_below_expected", "split_mismatch", "lr_too_high", "lr_too_low", "plateau",
     }
 )  # fmt: skip
 _RANK: Final[Mapping[Severity, int]] = {"error": 0, "warning": 1, "info": 2}

@@ -280,6 +280,8 @@ MORE: dict[str, str | Log] = {
     "still_improving.decaying": modded([10.8, 4.0, 3.7, 3.6, 3.55, 3.52, 3.5, 3.44, 3.38, 3.3]),
     "data_repeated.numbered": epochs(falling(3.3, 1.3, 50), seen=3.0),
     "data_repeated.often": epochs(falling(3.3, 1.3, 50), seen=50.0),
+    "plateau.stuck": eval_lines([(10.9, 10.9), (7.5, 7.5), (6.6, 6.6), *[(6.3, 6.31)] * 9]),
+    "plateau.stuck_train": iter_lines([*falling(10.9, 6.3, 40), *noisy([6.3] * 80, 0.05)]),
     "plateau.rate_high": settings(learning_rate=1e-3, decay_lr=False) + eval_lines(FLAT),
     "undertrained.train_only": iter_lines(falling(10.9, 4.0, 100)[:40]),
     "undertrained.starved": HEADER + eval_lines([(x, x) for x in (10.9, 5.0, 4.5, 4.4, 4.0)], 20),

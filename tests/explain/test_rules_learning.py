@@ -119,6 +119,23 @@ def test_the_mean_of_an_epoch_is_no_step() -> None:
     assert explanation.run.evals[-1].iter_num == 90
 
 
+def test_flat_far_above_the_floor_is_stuck_and_not_healthy() -> None:
+    for log in (MORE["plateau.stuck"], MORE["plateau.stuck_train"]):
+        found = finding(log, "plateau")
+        assert (found.title, found.severity) == ("Stuck", "warning")
+        assert "healthy" not in codes(log)
+
+
+def test_flat_at_the_floor_is_healthy() -> None:
+    assert finding(FIRES["plateau"], "plateau").title == "Flat"
+    assert codes(FIRES["plateau"])[0] == "healthy"
+
+
+def test_batches_that_still_fall_are_not_stuck() -> None:
+    slow = noisy([10.9 - 0.03 * i for i in range(120)], 0.05)
+    assert "plateau" not in codes(iter_lines(slow))
+
+
 def test_a_healed_spike_leaves_the_run_healthy() -> None:
     found = codes(MORE["loss_spike.recovered"])
     assert found[0] == "healthy"

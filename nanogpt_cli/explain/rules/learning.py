@@ -1,4 +1,4 @@
-"""Rules for how far the model has learned: healthy, still improving, flat, stopped far too early."""
+"""Rules for how far the model has learned: healthy, still improving, stopped far too early."""
 
 import math
 import statistics
@@ -10,10 +10,6 @@ from nanogpt_cli.explain.case import Case, Finding, Number, ValPoint
 # Over the last third of a run: less than 0.5 % is within the scatter of the estimates, more is learning.
 _IMPROVING_RATIO: Final = 0.005
 _TREND_MIN_EVALS: Final = 4
-_PLATEAU_MIN_EVALS: Final = 6
-_PLATEAU_MIN_LATER: Final = 2
-# Two late evaluations show a standstill only if they are worth their digits: scatter below 0.3 %.
-_QUIET: Final = 0.003
 # A gain must also be beyond what two estimates differ by without any change of the model.
 _NOISE_FACTOR: Final = 2.0
 # Without evaluations the batches themselves must show it, so the step asked for is larger.
@@ -74,7 +70,7 @@ def _val_improving(case: Case) -> Finding | None:
     vals, last = case.vals, case.vals[-1]
     best = min(vals, key=lambda e: e.val_loss)
     few = len(vals) < _TREND_MIN_EVALS
-    earlier = vals[-2] if few else min(_parts(vals)[0], key=lambda e: e.val_loss)
+    earlier = vals[-2] if few else min(parts(vals)[0], key=lambda e: e.val_loss)
     gain = earlier.val_loss - last.val_loss
     if gain < max(
         _IMPROVING_RATIO * earlier.val_loss, _NOISE_FACTOR * case.val_noise, case.nats(_LEAST_NATS)
@@ -106,10 +102,10 @@ def _val_improving(case: Case) -> Finding | None:
 
 def _falls_faster_at_the_end(vals: Sequence[ValPoint]) -> bool:
     """Whether the last third fell more than the third before: what only a decay of the rate brings."""
-    before, later = _parts(vals)
+    before, later = parts(vals)
     if min(len(before), len(later)) < _DECAY_MIN_EVALS:
         return False
-    middle = _parts(before)[1] if len(before) >= _TREND_MIN_EVALS else before
+    middle = parts(before)[1] if len(before) >= _TREND_MIN_EVALS else before
     # Per iteration, for evaluations may come at other distances towards the end.
     return _slope(before[-1], later[-1]) > _DECAY_RATIO * _slope(middle[0], before[-1]) > 0
 
@@ -118,44 +114,11 @@ def _slope(begin: ValPoint, end: ValPoint) -> float:
     return (begin.val_loss - end.val_loss) / max(1, end.iter_num - begin.iter_num)
 
 
-def _parts(vals: Sequence[ValPoint]) -> tuple[Sequence[ValPoint], Sequence[ValPoint]]:
+def parts(vals: Sequence[ValPoint]) -> tuple[Sequence[ValPoint], Sequence[ValPoint]]:
     """The first two thirds of the iterations and the last; neither is empty, of two evaluations or more."""
     border = vals[-1].iter_num - (vals[-1].iter_num - vals[0].iter_num) / 3
     at = next(i for i, e in enumerate(vals) if e.iter_num > border or i == len(vals) - 1)
     return vals[: max(1, at)], vals[max(1, at) :]
-
-
-def plateau(case: Case) -> Finding | None:
-    """The last third of the evaluations moved the best val loss by no more than the estimates scatter."""
-    vals = case.vals
-    if len(vals) < _PLATEAU_MIN_EVALS:
-        return None
-    before, after = _parts(vals)
-    if len(after) < _PLATEAU_MIN_LATER or (len(after) == 2 and case.val_noise > _QUIET * vals[-1].val_loss):
-        return None
-    earlier = min(before, key=lambda e: e.val_loss)
-    later = min(after, key=lambda e: e.val_loss)
-    gain = earlier.val_loss - later.val_loss
-    if gain >= max(_IMPROVING_RATIO * earlier.val_loss, _NOISE_FACTOR * case.val_noise):
-        return None
-    if vals[-1].val_loss - earlier.val_loss > max(_RISE_RATIO * earlier.val_loss, 3 * case.val_noise):
-        return None
-    since, last = before[-1], vals[-1]
-    share = case.rate.end_share(last.iter_num)
-    return Finding(
-        code="plateau",
-        severity="info",
-        iters=(since.iter_num, last.iter_num),
-        confidence=0.85,
-        numbers={
-            "since_iter": since.iter_num,
-            "last_iter": last.iter_num,
-            "best_before": earlier.val_loss,
-            "best_after": later.val_loss,
-            "val_loss": last.val_loss,
-        },
-        variant="rate_high" if share is not None and share > _RATE_STILL_HIGH else "",
-    )
 
 
 def undertrained(case: Case) -> Finding | None:

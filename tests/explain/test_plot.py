@@ -84,6 +84,7 @@ def test_ticks_are_round() -> None:
         (6e-4, 2e-4, 1e-3, "6e-4"),
         (6e-5, 6e-5, None, "6e-5"),
         (4446.8, 1000, 5000, "4,447"),
+        (1e300, 1e300, None, "1e300"),
     ],
 )
 def test_tick_texts(value: float, step: float, largest: float | None, text: str) -> None:

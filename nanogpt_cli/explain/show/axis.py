@@ -5,6 +5,7 @@ import math
 from nanogpt_cli.explain.catalogue import Catalogue
 
 _MAX_DECIMALS = 4
+_LARGE = 1e13  # tokens of the largest trainings are below; what lies above is a broken number
 _SMALL = 2e-3  # an axis that ends below is written in powers of ten, as learning rates are: 6e-4
 
 
@@ -42,13 +43,19 @@ def tick_text(words: Catalogue, value: float, step: float, largest: float | None
         return "0"
     size, step = abs(value), abs(step) or abs(value)
     most = size if largest is None else abs(largest)
+    if most >= _LARGE:
+        return _power(value)
     for unit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if most >= 10 * unit:
             return words.text("plot", f"tick_{_decimals(step / unit)}", x=value / unit) + suffix
     if step < 0.9 * 10.0**-_MAX_DECIMALS or most < _SMALL:
-        mantissa, exponent = f"{value:.1e}".split("e")
-        return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+        return _power(value)
     return words.text("plot", f"tick_{_decimals(step)}", x=value)
+
+
+def _power(value: float) -> str:
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
 
 
 def _decimals(step: float) -> int:

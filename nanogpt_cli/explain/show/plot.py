@@ -19,7 +19,7 @@ from nanogpt_cli.explain.show.thin import Point, medians, thin
 COLORS: Final = ("blue", "cyan", "yellow", "magenta", "green", "red", "bright_blue", "bright_magenta")
 LETTERS: Final = "·xo+*#%@"
 _BEST: Final = "★"
-_MIN_WIDTH, _MIN_HEIGHT = 24, 6
+_MIN_WIDTH, _MIN_HEIGHT, _MIN_COLUMNS = 24, 6, 10
 _X_LABEL_COLUMNS: Final = 9  # one tick for so many columns
 _DOTS_X, _DOTS_Y = 2, 4  # of a braille character
 _ASCII: Final = {"│": "|", "┤": "+", "└": "+", "─": "-", "┬": "+", _BEST: "*", "·": ".", "┊": ":"}
@@ -56,7 +56,7 @@ class _Frame:
         ticks = log_ticks(low, high, height // 3) if self.log else linear_ticks(low, high, height // 3)
         self.labels = self._labels(ticks)
         self.margin = max(len(label) for label, _ in self.labels)
-        self.columns = width - self.margin - 1
+        self.columns = max(width - self.margin - 1, _MIN_COLUMNS)
 
     def _scaled(self, y: float) -> float:
         return math.log10(y) if self.log else y

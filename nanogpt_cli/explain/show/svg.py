@@ -34,6 +34,7 @@ _AXIS, _GRID, _FLAG, _BEST, _LABEL = list(_PLACEHOLDERS)[-5:]
 SIZES: Final = {"wide": (9.6, 3.5), "narrow": (4.6, 3.4)}
 _COLUMNS: Final = {"wide": 480, "narrow": 240}  # thinned to this; finer is not seen
 _FONT_UNITS: Final = 11.5
+_LETTER_UNITS: Final = 6.6  # the width of a digit in that size
 _MARKERS: Final = "osD^vPX*"  # by role, so that no curve is known by its colour alone
 INSTALL: Final = "pip install matplotlib"
 DASHES: Final = ("-", "--", ":")  # from the ninth curve on the colours come again
@@ -66,13 +67,14 @@ def _draw(chart: Chart, words: Catalogue, size: str) -> bytes:
         "path.simplify": False,
     }
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=SIZES[size], dpi=72, layout="constrained")
+        figure = Figure(figsize=SIZES[size], dpi=72)
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         _axes(axes, chart, words, narrow=size == "narrow")
         for curve in chart.curves:
             _curve(axes, curve, _COLUMNS[size])
         _marks(axes, chart)
+        _place(axes, *SIZES[size])
         output = io.BytesIO()
         figure.savefig(output, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator")))
     return output.getvalue()
@@ -104,6 +106,14 @@ def _axes(axes: Any, chart: Chart, words: Catalogue, *, narrow: bool) -> None:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(_AXIS)
+
+
+def _place(axes: Any, width: float, height: float) -> None:
+    """Leave the labels the room they need, measured in letters: the page's font is not matplotlib's."""
+    longest = max(len(axes.yaxis.get_major_formatter()(tick)) for tick in axes.get_yticks())
+    left = min((longest + 1.5) * _LETTER_UNITS / (72 * width), 0.4)
+    right, above, below = 22 / (72 * width), 20 / (72 * height), 24 / (72 * height)
+    axes.set_position((left, below, 1 - left - right, 1 - above - below))
 
 
 def _formatter(words: Catalogue, locations: Callable[[], Any], *, own_steps: bool = False) -> Any:

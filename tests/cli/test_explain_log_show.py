@@ -228,7 +228,8 @@ def test_long_names_become_letters() -> None:
 
 
 @pytest.mark.parametrize(
-    "flags", [("--lines", "5"), ("--at", "5"), ("--every", "2"), ("--unread",), ("--follow",)]
+    "flags",
+    [("--lines", "5"), ("--at", "5"), ("--every", "2"), ("--unread",), ("--follow",), ("--gpu", "H100")],
 )
 def test_what_speaks_of_one_log_does_not_go_with_several(flags: tuple[str, ...]) -> None:
     two_logs()

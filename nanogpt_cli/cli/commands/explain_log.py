@@ -130,13 +130,14 @@ def explain_log_command(
         raise UsageError("--lines and --at both say which iterations", f"give one of them: --lines {lines}")
     spoken = choose_language(language)
     wanted = iteration_range(lines or at, "--lines" if lines else "--at") if lines or at else None
+    about_lines = {"lines": lines, "at": at, "every": every > 1, "gpu": gpu, "device-peak": device_peak}
     if logs and len(logs) > 1:
-        refuse_flags("several logs", lines=lines, at=at, every=every > 1, unread=unread, follow=follow)
+        refuse_flags("several logs", unread=unread, follow=follow, **about_lines)
         _compare(logs, language=spoken, json=json, markdown=markdown, plot=plot, html=html, quiet=quiet)
         return
     source = logs[0] if logs else newest_source(language=spoken, quiet=quiet or json)
     if follow:
-        refuse_flags("a growing log", lines=lines, at=at, every=every > 1, unread=unread, markdown=markdown)
+        refuse_flags("a growing log", unread=unread, markdown=markdown, **about_lines)
         if html == "-":
             raise UsageError(
                 "--html - writes one page, --follow one after another", "name a file: --html report.html"

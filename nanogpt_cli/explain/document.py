@@ -19,6 +19,8 @@ unread          with --unread: line and text of the first lines that told nothin
 ```
 
 Losses are null where unknown or not finite. Where a log holds several runs the top level speaks of the last.
+`--follow --json` writes one such document a line, without the explained lines, each time the verdict changes;
+several logs are described in `compare.comparison_document`.
 """
 
 import math

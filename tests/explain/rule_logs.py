@@ -283,6 +283,8 @@ MORE: dict[str, str | Log] = {
     "plateau.stuck": eval_lines([(10.9, 10.9), (7.5, 7.5), (6.6, 6.6), *[(6.3, 6.31)] * 9]),
     "plateau.stuck_train": iter_lines([*falling(10.9, 6.3, 40), *noisy([6.3] * 80, 0.05)]),
     "plateau.rate_high": settings(learning_rate=1e-3, decay_lr=False) + eval_lines(FLAT),
+    "undertrained": eval_lines([(x, x) for x in (10.9, 5.0, 4.5, 4.2, 3.9)]),
+    "undertrained.characters": eval_lines(GOOD_EVALS),
     "undertrained.train_only": iter_lines(falling(10.9, 4.0, 100)[:40]),
     "undertrained.starved": HEADER + eval_lines([(x, x) for x in (10.9, 5.0, 4.5, 4.4, 4.0)], 20),
     "log_too_sparse.few_lines": iter_lines([3.0, 2.9]),

@@ -37,6 +37,7 @@ _GAP_NATS: Final = 0.2
 # (GPT-2 124M on OpenWebText: 4 % at 13,000 iterations). 10 % and more is still the rush.
 _DOUBLING_RATIO: Final = 0.1
 _DOUBLING_NATS: Final = 0.05
+_CHARACTERS: Final = (3.9, 4.5)  # ln of 50 to 90 characters, of which a text in English is made
 _DOUBLING_MIN_POINTS: Final = 4
 _PLAIN_TRAINERS: Final = frozenset({"nanogpt", "ours", "mingpt", "build-nanogpt", "unknown"})
 # Compute-optimal is about 20 tokens a parameter (Hoffmann et al. 2022); below one the model has seen less
@@ -146,6 +147,8 @@ def undertrained(case: Case) -> Finding | None:
     if ratio < (_DOUBLING_RATIO / 2 if starved else _DOUBLING_RATIO):
         return None
     variant = "" if case.vals else "train_only"
+    if case.vals and _CHARACTERS[0] < (case.untrained_loss or 0.0) < _CHARACTERS[1]:
+        variant = "characters"
     if tokens is not None and starved and case.vals:
         variant = "starved"
         numbers["tokens_per_parameter"] = tokens

@@ -39,9 +39,7 @@ def in_order(
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
-            if (
-                len(waiting) > threads + 1
-            ):  # one for each thread, and one that is ready for whoever ends first
+            if len(waiting) > 2 * threads + 1:  # nobody idles while this thread waits for its turn
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

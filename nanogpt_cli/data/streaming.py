@@ -5,7 +5,7 @@ only be cut where such a split is certain whatever comes next: `Tokenizer.safe_c
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from nanogpt_cli.data.sources.base import Source
@@ -35,7 +35,7 @@ def chunks(
     chunk: list[Part] = []
     size = number = 0
     for document in source.documents():
-        pieces = _with_last(filter(None, document))
+        pieces = _with_last(_short(document))
         first = next(pieces, None)
         if first is None:
             continue
@@ -48,6 +48,16 @@ def chunks(
         number += 1
     if chunk:
         yield chunk
+
+
+def _short(pieces: Iterable[str]) -> Iterator[str]:
+    """The same text in pieces that are no larger than a chunk, so that every thread gets some."""
+    for text in pieces:
+        if len(text) <= CHUNK_CHARACTERS:
+            yield from (text,) if text else ()
+        else:
+            for start in range(0, len(text), CHUNK_CHARACTERS):
+                yield text[start : start + CHUNK_CHARACTERS]
 
 
 def _with_last(pieces: Iterator[str]) -> Iterator[tuple[str, bool]]:

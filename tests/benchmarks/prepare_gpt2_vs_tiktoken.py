@@ -5,22 +5,40 @@
 The peers encode a text that is in memory already, and write nothing: `encode_ordinary` on one thread, and
 `encode_ordinary_batch` with as many threads as we use. Ours reads the file twice, encodes, hashes text and
 tokens, and writes. "processes" is what a pool of processes that send arrays back would give us in place of
-threads, without reading and writing. See the ratios; single times mean little.
+threads, without reading and writing. Each runs in a process of its own, whose clock starts when all is loaded
+(tiktoken's pattern matcher is fastest on the thread that used it first). See the ratios: single times on a
+busy machine mean little.
 """
 
 import argparse
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import tiktoken
-
-from nanogpt_cli.data.prepare import prepare
-
-DOCUMENT_CHARACTERS = 1 << 19
+COMMON = """
+import sys, time, tiktoken
+from pathlib import Path
+path, threads = Path(sys.argv[1]), int(sys.argv[2])
+encoding = tiktoken.get_encoding("gpt2")
+text = path.read_text(encoding="utf-8")
+documents = [text[i : i + (1 << 19)] for i in range(0, len(text), 1 << 19)]
+def apart(document):
+    return encoding.encode_to_numpy(document, disallowed_special=())
+"""
+RUNS = {
+    "encode_ordinary, 1 thread": "for each in documents: encoding.encode_ordinary(each)",
+    "encode_ordinary_batch": "encoding.encode_ordinary_batch(documents, num_threads=threads)",
+    "processes": "list(pool.map(apart, documents))",
+    "prepare": "prepare(str(path), tokenizer='gpt2', data_root=path.parent, overwrite=True, threads=threads)",
+}
+LOADED = {
+    "processes": "import multiprocessing\npool = multiprocessing.get_context('fork').Pool(threads)\n"
+    "pool.map(apart, documents[:2])",
+    "prepare": "from nanogpt_cli.data.prepare import prepare\ndel text, documents",
+}
 
 
 def main() -> None:
@@ -31,40 +49,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
-    page = args.text.read_text(encoding="utf-8")
-    text = (page * (args.megabytes * 1_000_000 // len(page.encode()) + 1))[: args.megabytes * 1_000_000]
-    documents = [text[i : i + DOCUMENT_CHARACTERS] for i in range(0, len(text), DOCUMENT_CHARACTERS)]
-    megabytes = len(text.encode()) / 1e6
-    encoding = tiktoken.get_encoding("gpt2")
-    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(args.threads) as pool:
+    page = args.text.read_bytes()
+    seconds: dict[str, list[float]] = {name: [] for name in RUNS if name != "processes" or os.name != "nt"}
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "input.txt")
-        path.write_text(text, encoding="utf-8")
-        root = Path(folder, "data")
-
-        def ours() -> None:
-            prepare(str(path), tokenizer="gpt2", data_root=root, overwrite=True, threads=args.threads)
-
-        runs: dict[str, Callable[[], object]] = {
-            "encode_ordinary, 1 thread": lambda: [encoding.encode_ordinary(each) for each in documents],
-            f"encode_ordinary_batch, {args.threads}": lambda: encoding.encode_ordinary_batch(
-                documents, num_threads=args.threads
-            ),
-            f"processes, {args.threads}": lambda: list(pool.map(encode_apart, documents)),
-            f"prepare, {args.threads} threads": ours,
-        }
-        seconds: dict[str, list[float]] = {name: [] for name in runs}
-        for run in runs.values():
-            run()  # vocabularies are loaded, processes started
+        path.write_bytes(page * (args.megabytes * 1_000_000 // len(page) + 1))
+        megabytes = path.stat().st_size / 1e6
         for _ in range(args.repeats):
-            for name, run in runs.items():
-                start = time.perf_counter()
-                run()
-                seconds[name].append(time.perf_counter() - start)
-    base, batch, *_, mine = seconds.values()
-    print(f"{megabytes:.0f} MB of text, median of {args.repeats} rounds in turns")
+            for name in seconds:
+                seconds[name].append(timed(name, path, args.threads))
+    base, batch, mine = (seconds[name] for name in RUNS if name != "processes")
+    print(f"{megabytes:.0f} MB of text, {args.threads} threads, median of {args.repeats} rounds in turns")
     for name, each in seconds.items():
         print(
-            f"{name:28} {megabytes / statistics.median(each):7.1f} MB/s   {ratio(base, each):5.2f}× the first"
+            f"{name:26} {megabytes / statistics.median(each):7.1f} MB/s   {ratio(base, each):5.2f}× the first"
         )
     print(
         f"prepare is {ratio(batch, mine):.2f}× encode_ordinary_batch, "
@@ -72,9 +70,15 @@ def main() -> None:
     )
 
 
-def encode_apart(text: str) -> object:
-    """What a process of a pool would do: encode, and send the ids back as an array."""
-    return tiktoken.get_encoding("gpt2").encode_to_numpy(text, disallowed_special=())
+def timed(name: str, path: Path, threads: int) -> float:
+    """Seconds of the work itself, as the process says."""
+    clock = f"start = time.perf_counter()\n{RUNS[name]}\nprint(time.perf_counter() - start)"
+    script = f"{COMMON}\n{LOADED.get(name, '')}\n{clock}"
+    command = [sys.executable, "-c", script, str(path), str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr[-2000:])
+    return float(done.stdout)
 
 
 def ratio(theirs: list[float], ours: list[float]) -> float:

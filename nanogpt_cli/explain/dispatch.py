@@ -27,7 +27,7 @@ from nanogpt_cli.explain.reading import MAX_LINE_CHARS
 from nanogpt_cli.explain.records import Log
 from nanogpt_cli.explain.tracebacks import TracebackReader
 
-_USUAL_SHARE: Final = 0.25  # of a block's lines; below it, line by line is as fast
+_OTHER_SHARE: Final = 0.75  # of a block's lines; above it, line by line is as fast
 _MAX_NOISE: Final = 4096
 _KEPT_UNREAD: Final = 20
 _UNREAD_CHARS: Final = 500
@@ -95,20 +95,17 @@ class Dispatcher:
 
     def _feed_usual(self, usual: Usual, text: str) -> None:
         """A block of a log whose lines are mostly of one kind."""
-        rows: list[Row] = []
-        n_usual, all_rows = 0, usual.pattern.findall(text)
-        for row in all_rows:
-            if row[0]:
-                rows.append(row)
-                n_usual += 1
-                continue
-            self._take(usual, rows)
-            rows.clear()
+        rows: list[Row] = usual.pattern.findall(text)
+        others = [at for at, row in enumerate(rows) if not row[0]]
+        start = 0
+        for at in others:
+            self._take(usual, rows[start:at])
+            start = at + 1
             self._log.n_lines += 1
-            if row[-1]:
-                self._line(row[-1][:MAX_LINE_CHARS])
-        self._take(usual, rows)
-        if n_usual < _USUAL_SHARE * len(all_rows):
+            if line := rows[at][-1]:
+                self._line(line[:MAX_LINE_CHARS])
+        self._take(usual, rows[start:])
+        if len(others) > _OTHER_SHARE * len(rows):
             self._usual = None
 
     def _take(self, usual: Usual, rows: Sequence[Row]) -> None:
@@ -146,7 +143,7 @@ class Dispatcher:
             return
         if len(line) > _READABLE_CHARS and line[0] != "{":
             line = line[:_READABLE_CHARS]
-        kind = line.encode("utf-8", "replace").translate(None, b"0123456789")
+        kind = b"" if "oss" in line else line.encode("utf-8", "replace").translate(None, b"0123456789")
         if kind in self._noise and not (self._before or self._tables.in_table or self._tracebacks.inside):
             self._unread(line)
         elif self._understood(line):
@@ -159,7 +156,7 @@ class Dispatcher:
             self._notice_ranks(line)
         elif not self._continues(raw):
             self._unread(line)
-            if not self._before and len(self._noise) < _MAX_NOISE:
+            if kind and not self._before and len(self._noise) < _MAX_NOISE:
                 self._noise.add(kind)
 
     def _other_rank(self, line: str, *, repeated: bool) -> None:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
 Point = TypeVar("Point")
-LIMIT: Final = 100_000  # some 30 MB; a terminal or a page shows a few thousand
-_BUCKET: Final = 8  # of which four stay: each thinning halves the points
-_KEPT: Final = 4
+LIMIT: Final = 50_000  # some 15 MB; a terminal or a page shows a few thousand
+_BUCKET: Final = 16
+_KEPT: Final = 4  # of each bucket: a thinning leaves a quarter of the points
+_FACTOR: Final = _BUCKET // _KEPT
 
 
 class Thinned(Generic[Point]):
@@ -63,13 +64,17 @@ class Thinned(Generic[Point]):
             if times is not None:
                 slow = times[start:stop]
                 chosen.add(slow.index(max(slow)))
-            self._bucket += [point(start + i) for i in sorted(chosen)]
-            self._taken += stop - start
+            made = [point(start + i) for i in sorted(chosen)]
+            if len(part) == self._bucket_size:
+                self.points += made  # a whole bucket: nothing to choose again
+            else:
+                self._bucket += made
+                self._taken += len(part)
+                if self._taken >= self._bucket_size:
+                    self._empty_bucket()
             start = stop
-            if self._taken >= self._bucket_size:
-                self._empty_bucket()
-                if len(self.points) >= self._limit:
-                    self._thin()
+            if len(self.points) >= self._limit:
+                self._thin()
         if end and self._bucket_size > 1:
             self._last = point(end - 1)
 
@@ -97,7 +102,7 @@ class Thinned(Generic[Point]):
     def _thin(self) -> None:
         buckets = range(0, len(self.points), _BUCKET)
         self.points[:] = [p for start in buckets for p in self._keep(self.points[start : start + _BUCKET])]
-        self._bucket_size = _BUCKET if self._bucket_size == 1 else 2 * self._bucket_size
+        self._bucket_size = _BUCKET if self._bucket_size == 1 else _FACTOR * self._bucket_size
 
     def _keep(self, bucket: Sequence[Point]) -> list[Point]:
         if len(bucket) <= _KEPT:

@@ -6,10 +6,10 @@ left to the trainer's reader, line by line.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from nanogpt_cli.explain.formats.numbers import DIGITS, NUMBER, PLAIN, fraction, number
+from nanogpt_cli.explain.formats.numbers import fraction, number
 from nanogpt_cli.explain.records import IterPoint, Trainer
 
 Row = tuple[str, ...]
@@ -32,12 +32,15 @@ class Usual(NamedTuple):
     columns: Callable[[Sequence[Row]], Columns]
 
 
-def _floats(texts: Sequence[str]) -> list[float]:
-    return list(map(number, texts)) if any("," in text for text in texts) else list(map(float, texts))
+def _floats(texts: Iterable[str]) -> list[float]:
+    try:
+        return list(map(float, texts))
+    except ValueError:  # decimal commas
+        return list(map(number, texts))
 
 
 def _nanogpt(rows: Sequence[Row]) -> Columns:
-    iters, losses, times, mfus = ([row[i] for row in rows] for i in range(1, 5))
+    _, iters, losses, times, mfus, *_ = zip(*rows, strict=True)
     numbers, loss, ms = list(map(int, iters)), _floats(losses), _floats(times)
 
     def point(i: int) -> IterPoint:
@@ -48,8 +51,8 @@ def _nanogpt(rows: Sequence[Row]) -> Columns:
 
 
 def _nanochat(rows: Sequence[Row]) -> Columns:
-    numbers = [int(row[1]) for row in rows]
-    loss, ms = _floats([row[2] for row in rows]), _floats([row[3] for row in rows])
+    _, iters, losses, times, *_ = zip(*rows, strict=True)
+    numbers, loss, ms = list(map(int, iters)), _floats(losses), _floats(times)
 
     def point(i: int) -> IterPoint:
         speed, percent = rows[i][4], rows[i][5]
@@ -65,7 +68,8 @@ def _nanochat(rows: Sequence[Row]) -> Columns:
 
 
 def _llm_c(rows: Sequence[Row]) -> Columns:
-    numbers, loss = [int(row[1]) for row in rows], _floats([row[2] for row in rows])
+    _, iters, losses, *_ = zip(*rows, strict=True)
+    numbers, loss = list(map(int, iters)), _floats(losses)
 
     def point(i: int) -> IterPoint:
         lr, norm = rows[i][3], rows[i][4]
@@ -77,8 +81,8 @@ def _llm_c(rows: Sequence[Row]) -> Columns:
 
 
 def _metrics(rows: Sequence[Row]) -> Columns:
-    numbers, loss = [int(row[1]) for row in rows], _floats([row[2] for row in rows])
-    ms = _floats([row[5] for row in rows])
+    _, iters, losses, _, _, times, *_ = zip(*rows, strict=True)
+    numbers, loss, ms = list(map(int, iters)), _floats(losses), _floats(times)
 
     def point(i: int) -> IterPoint:
         lr, norm, speed, mfu = (float(text) if text else None for text in (*rows[i][3:5], *rows[i][6:8]))
@@ -91,7 +95,11 @@ def _usual(trainer: Trainer, line: str, columns: Callable[[Sequence[Row]], Colum
     return Usual(trainer, re.compile(rf"^(?:({line})|(.*))$", re.ASCII | re.MULTILINE), columns)
 
 
-_ITER: Final = rf"iter (\d{{1,12}}): loss ({NUMBER}), time ({DIGITS})ms, mfu ({NUMBER})%"
+# As NUMBER and COUNT, but possessive: what has matched is not tried again with fewer digits, which takes half
+# the time. Rarer spellings are left to the readers.
+_N: Final = r"(\d{1,20}+(?:[.,]\d{1,20}+)?+(?:e[-+]\d\d)?+|nan)"
+_I: Final = r"(\d{1,12}+)"
+_ITER: Final = rf"iter {_I}: loss {_N}, time {_N}ms, mfu (-?+\d{{1,9}}+\.\d{{1,9}}+)%"
 # A time stamp or the like; a rank's number is looked at line by line.
 _PREFIX: Final = r"(?!\[|\d{1,4}: ).{1,60}?[\s|>:\"]"
 
@@ -100,16 +108,15 @@ USUAL: Final = (
     _usual("nanogpt", _PREFIX + _ITER, _nanogpt),
     _usual(
         "nanochat",
-        rf"step (\d{{1,9}})/\d{{1,9}} \([\d.]{{1,9}}%\) \| loss: ({NUMBER}) \| lrm: [\d.]{{1,9}}"
-        rf" \| dt: ({PLAIN})ms \| tok/sec: ([\d,]{{1,19}}) \| (?:bf16_)?mfu: ({PLAIN}) \| .{{0,200}}",
+        rf"step {_I}/\d{{1,9}}+ \([\d.]{{1,9}}+%\) \| loss: {_N} \| lrm: [\d.]{{1,9}}+ \| dt: {_N}ms"
+        rf" \| tok/sec: ([\d,]{{1,19}}+) \| (?:bf16_)?mfu: {_N} \| .{{0,200}}",
         _nanochat,
     ),
     _usual(
         "ours",
-        rf'{{"v":\d{{1,3}},"event":"step","step":(\d{{1,12}}),"loss":({NUMBER})(?:,"lr":({NUMBER}))?'
-        rf'(?:,"grad_norm":({NUMBER}))?,"step_ms":({NUMBER})(?:,"tok_per_sec":({NUMBER}))?(?:,"mfu":({NUMBER}))?'
-        r'(?:,"tokens":\d{1,18})?}',
+        rf'{{"v":\d{{1,3}}+,"event":"step","step":{_I},"loss":{_N}(?:,"lr":{_N})?(?:,"grad_norm":{_N})?'
+        rf',"step_ms":{_N}(?:,"tok_per_sec":{_N})?(?:,"mfu":{_N})?(?:,"tokens":\d{{1,18}}+)?}}',
         _metrics,
     ),
-    _usual("llm.c", rf"s:(\d{{1,12}}) trl:({NUMBER})(?: lr:({NUMBER}))?(?: norm:({NUMBER}))?", _llm_c),
+    _usual("llm.c", rf"s:{_I} trl:{_N}(?: lr:{_N})?+(?: norm:{_N})?+", _llm_c),
 )

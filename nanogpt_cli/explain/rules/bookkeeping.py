@@ -20,9 +20,10 @@ _ONE_EVAL_SPAN: Final = 500
 # Evaluations come at fixed distances; a fifth of one at the end is worth a word, and ten iterations at least.
 _TAIL_SHARE: Final = 0.2
 _TAIL_MIN_ITERS: Final = 10
-# The last checkpoint is worse by this much, and by twice the scatter of the estimate.
-_WORSE_RATIO: Final = 0.01
-_WORSE_DEVIATIONS: Final = 2.0
+# The last checkpoint is worse by this much, and by five times the scatter of the estimate: the best of many
+# estimates was a lucky one.
+_WORSE_RATIO: Final = 0.02
+_WORSE_DEVIATIONS: Final = 5.0
 _CHECKPOINT_MIN_EVALS: Final = 2
 # Up to about four passes over the same text teach nearly as much as new text; far more teach it by heart
 # (Muennighoff et al. 2023, "Scaling Data-Constrained Language Models").

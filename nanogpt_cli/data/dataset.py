@@ -84,7 +84,7 @@ def open_dataset(
 
 def _open_ours(folder: Path, meta: DatasetMeta, reporter: Reporter) -> Dataset:
     hint = meta.prepare_command(folder)
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_tokenizer(folder, hint)
     if tokenizer_hash(tokenizer) != meta.tokenizer_sha256 or tokenizer.vocab_size != meta.vocab_size:
         raise NanoGPTError(f"the tokenizer in {folder} is not the one its tokens were made with", hint)
     dtype = dtype_for(meta.vocab_size)

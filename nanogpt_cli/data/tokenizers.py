@@ -49,6 +49,7 @@ __all__ = [
 TOKENIZER_FILE: Final = "nanogpt_tokenizer.json"
 _FORMAT: Final = "nanogpt-tokenizer"
 _FORMAT_VERSION: Final = 1
+_AGAIN: Final = "prepare the dataset again: nanogpt prepare input.txt --tokenizer char --overwrite"
 
 
 class Tokenizer(Protocol):
@@ -126,14 +127,13 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> Path:
     return path
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
+def load_tokenizer(folder: Path, hint: str = _AGAIN) -> Tokenizer:
     """The tokenizer saved in `folder`; raises NanoGPTError when the file is missing or damaged."""
-    return read_tokenizer(folder / TOKENIZER_FILE)
+    return read_tokenizer(folder / TOKENIZER_FILE, hint)
 
 
-def read_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer in a file of ours; raises NanoGPTError when it is missing or damaged."""
-    hint = "prepare the dataset again: nanogpt prepare input.txt --tokenizer char --overwrite"
+def read_tokenizer(path: Path, hint: str = _AGAIN) -> Tokenizer:
+    """The tokenizer in a file of ours; raises NanoGPTError with `hint` when it is missing or damaged."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -172,6 +172,7 @@ def test_another_tokenizer_file(folder: Path) -> None:
     assert "is not the one its tokens were made with" in refusal("input").message
     path.unlink()
     assert "there is no nanogpt_tokenizer.json" in refusal("input").message
+    assert refusal("input").hint.endswith("input.txt --tokenizer char --name input --overwrite")
 
 
 @pytest.mark.parametrize(

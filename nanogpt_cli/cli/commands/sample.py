@@ -134,13 +134,15 @@ def _load(
 ) -> "tuple[LanguageModel, Tokenizer, int, str]":
     """The model, its tokenizer, how many ids may be drawn, and where it is from."""
     if init_from == "resume":
+        from nanogpt_cli.data.tokenizers import TOKENIZER_FILE
         from nanogpt_cli.engine.runs import load_run
 
         loaded = load_run(run, hardware=hardware, which=checkpoint)
         if loaded.tokenizer is None:
             raise NanoGPTError(
-                f"{loaded.run_dir} has no tokenizer: its dataset's meta.pkl does not say how ids become text",
-                "prepare the text with nanogpt prepare, and train on that",
+                f"{loaded.run_dir} has no tokenizer: its dataset did not say how ids become text",
+                f"put the one its tokens were made with there: cp ITS/{TOKENIZER_FILE} {loaded.run_dir}/ "
+                "(any prepared dataset has one)",
             )
         where = str(loaded.checkpoint.path)
         return loaded.model, loaded.tokenizer, loaded.tokenizer.vocab_size, where

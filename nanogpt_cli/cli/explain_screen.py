@@ -59,7 +59,7 @@ def panels(
         parts += _plot_panels(explanation, console, plot_rows)
     for finding in explanation.findings:
         style = _STYLES[finding.severity]
-        advice = (f"{words.text('words', 'advice')}: ", "bold")
+        advice = (words.labelled(words.text("words", "advice"), ""), "bold")
         body = Text.assemble(finding.message, "\n", advice, finding.advice)
         parts.append(_prose(body, console, Text(heading(finding, words), style=f"bold {style}"), style))
     for line in explanation.lines if lines else ():

@@ -25,7 +25,7 @@ def summarize(case: Case, findings: Sequence[Finding], catalogue: Catalogue) -> 
     verdicts = [
         text for finding in findings if (text := catalogue.finding(finding, "verdict", ours=case.ours))
     ]
-    return " ".join([*sentences, *verdicts[:_MAX_VERDICTS]])
+    return catalogue.sentences([*sentences, *verdicts[:_MAX_VERDICTS]])
 
 
 class _Sayer:
@@ -45,7 +45,7 @@ class _Sayer:
         key = "kind"
         if self.run.n_params:
             key += "_params"
-            numbers["params"] = f"{self.run.n_params / 1e6:.2f}M"
+            numbers["millions"] = self.run.n_params / 1e6
         if self.run.vocab_size:
             key += "_vocab"
             numbers["vocab"] = self.run.vocab_size
@@ -83,7 +83,7 @@ class _Sayer:
             )
             evals = sum(e.eval_ms for e in self.run.evals if e.eval_ms is not None)
             seconds = (median * self.case.span + excess + evals) / 1000
-        return [self._say("speed", ms=f"{median:,.2f}", duration=duration(seconds))]
+        return [self._say("speed", ms=median, duration=self._catalogue.duration(seconds))]
 
     def progress(self) -> list[str]:
         """How the loss went."""
@@ -114,15 +114,3 @@ class _Sayer:
         if not 0 < val_loss < math.log(1e6):
             return []
         return [self._say("sampled", last_val=val_loss, perplexity=math.exp(val_loss))]
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `12 min 30 s`, `3 h 25 min`, `2 d 4 h`: the two largest units."""
-    total = round(max(0.0, min(seconds, 1e12)))
-    if total < 60:
-        return f"{total} s"
-    if total < 3600:
-        return f"{total // 60} min {total % 60} s"
-    if total < 86_400:
-        return f"{total // 3600} h {total % 3600 // 60} min"
-    return f"{total // 86_400} d {total % 86_400 // 3600} h"

@@ -14,7 +14,7 @@ HOSTILE = "</script><img src=x onerror=alert(1)> [a](javascript:b) ![i](http://x
 
 def test_the_parts_in_their_order() -> None:
     text = markdown(explain_text((FIXTURES / "pair.log").read_text()), plot=["10┤⠒"])
-    parts = ["## Summary", "```text\n10┤⠒\n```", "## Findings", "### 1. warning: ", "**What to do:** "]
+    parts = ["## Summary", "```text\n10┤⠒\n```", "## Findings", "### 1. warning: ", "**What to do**: "]
     places = [text.index(part) for part in [*parts, "## The lines explained", "`iter 5000: loss 0.8236"]]
     assert places == sorted(places)
     assert "\n- **time**: " in text

@@ -7,9 +7,9 @@ import random
 import pytest
 
 from nanogpt_cli.errors import UsageError
+from nanogpt_cli.explain.catalogue import load_catalogue
 from nanogpt_cli.explain.report import Explanation, explain_log
 from nanogpt_cli.explain.show.text import plain_text
-from nanogpt_cli.explain.summary import duration
 from tests.explain.samples import (
     FIXTURES,
     HEADER,
@@ -196,7 +196,7 @@ def test_duration_counts_an_evaluation_once() -> None:
     [(7, "7 s"), (750, "12 min 30 s"), (12300, "3 h 25 min"), (187200, "2 d 4 h"), (1e300, "11574074 d 1 h")],
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert load_catalogue().duration(seconds) == text
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])

@@ -30,7 +30,7 @@ class EvaluationExplainer:
         return self._words.line(
             text,
             ("train", self._train(point)),
-            ("val", " ".join([*self._val(point), *self._standing(point), *self._precision()])),
+            ("val", self._words.join([*self._val(point), *self._standing(point), *self._precision()])),
             ("gap", self._gap(point)),
             ("lr", explain_rate(self.case, self._words, point.iter_num, point.lr) if point.lr else ""),
         )
@@ -41,8 +41,8 @@ class EvaluationExplainer:
         batches = self.case.setting("eval_iters")
         value = self._words.say("loss_value", **surprise(point.train_loss))
         if batches is None:
-            return " ".join([*self._words.once("train_loss_unknown"), value])
-        return " ".join([*self._words.once("train_loss", eval_iters=int(batches)), value])
+            return self._words.join([*self._words.once("train_loss_unknown"), value])
+        return self._words.join([*self._words.once("train_loss", eval_iters=int(batches)), value])
 
     def _val(self, point: EvalPoint) -> list[str]:
         if self.run.val_unit == "bpb":

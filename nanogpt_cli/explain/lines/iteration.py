@@ -74,7 +74,7 @@ class IterationExplainer:
         if self.run.untrained_loss is not None and self.run.vocab_size:
             vocab, expected = self.run.vocab_size, self.run.untrained_loss
             texts += self._words.once("loss_expected", vocab=vocab, expected=expected)
-        return " ".join([*texts, *self._earlier(point), *self._trend(point)])
+        return self._words.join([*texts, *self._earlier(point), *self._trend(point)])
 
     def _earlier(self, point: IterPoint) -> list[str]:
         first = self.case.iters[0] if self.case.iters else None
@@ -103,7 +103,7 @@ class IterationExplainer:
         if time_ms is None or not math.isfinite(time_ms):
             return ""
         if self.case.ours and median:
-            return " ".join([*words.once("time_ours"), words.say("time_usual", median=median)])
+            return words.join([*words.once("time_ours"), words.say("time_usual", median=median)])
         if not median:
             return words.say("time_alone")
         if slow_by_eval:
@@ -112,7 +112,7 @@ class IterationExplainer:
             evaluated = self.run.nanogpt_habits and point.iter_num in self.case.eval_iters
             return words.say("time_first_eval" if evaluated else "time_first", median=median)
         key = "time_slow" if is_slow(time_ms, median) else "time_usual"
-        return " ".join([*words.once("time_alone"), words.say(key, median=median, times=time_ms / median)])
+        return words.join([*words.once("time_alone"), words.say(key, median=median, times=time_ms / median)])
 
     def _gradient(self, point: IterPoint) -> str:
         if point.grad_norm is None:

@@ -28,7 +28,7 @@ class MfuExplainer:
     def explain(self, point: IterPoint, *, slow_by_eval: bool) -> str:
         """What the line's MFU is, how it comes about, what it would be elsewhere; "" if nothing is new."""
         if point.mfu_pending:
-            return " ".join([*self._words.once("mfu_meaning"), self._words.say("mfu_pending")])
+            return self._words.join([*self._words.once("mfu_meaning"), self._words.say("mfu_pending")])
         if point.mfu is None or not math.isfinite(point.mfu):
             return ""
         texts = self._words.once("mfu_meaning")
@@ -37,7 +37,7 @@ class MfuExplainer:
             texts += self._nanogpts(point, slow_by_eval=slow_by_eval)
         elif self.run.peak_flops:
             texts += self._ours(point)
-        return " ".join([*texts, *self._elsewhere(point)])
+        return self._words.join([*texts, *self._elsewhere(point)])
 
     # --- nanoGPT's, of an A100
 

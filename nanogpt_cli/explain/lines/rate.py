@@ -14,7 +14,7 @@ def explain_rate(case: Case, words: Words, iter_num: int, printed: float | None)
     if rate is None or (known is None and "learning_rate" not in case.run.config):
         return ""
     say = "lr" if known is not None else "lr_unprinted"
-    return " ".join([words.say(say, lr=rate), *_phase(case, words, iter_num)])
+    return words.join([words.say(say, lr=rate), *_phase(case, words, iter_num)])
 
 
 def _phase(case: Case, words: Words, iter_num: int) -> list[str]:

@@ -1,7 +1,7 @@
 """What the explainers of single lines share: the line and its parts, and a loss in other units."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +29,10 @@ class Words:
     def say(self, key: str, /, **numbers: Number) -> str:
         """The sentence `key` with its numbers."""
         return self._catalogue.text("lines", key, **numbers)
+
+    def join(self, texts: Iterable[str]) -> str:
+        """Sentences one after the other."""
+        return self._catalogue.sentences(texts)
 
     def once(self, key: str, /, **numbers: Number) -> list[str]:
         """The same as a list, which is empty from the second time on."""

@@ -11,7 +11,6 @@ from nanogpt_cli.explain.records import Scalar
 from nanogpt_cli.explain.report import visible
 from nanogpt_cli.explain.show.series import Chart, ChartName, Curve
 from nanogpt_cli.explain.standings import AXES, Group, Standing, losses
-from nanogpt_cli.explain.summary import duration
 
 UNKNOWN = "–"
 _CHARTS: dict[Axis, ChartName] = {
@@ -38,7 +37,7 @@ def fact_rows(comparison: Comparison) -> list[Row]:
         "params": lambda e: _millions(e, words),
         "iterations": lambda e: _count(e.run.last_iter, words),
         "tokens": lambda e: _count(e.tokens, words),
-        "time": lambda e: None if e.seconds is None else duration(e.seconds),
+        "time": lambda e: None if e.seconds is None else words.duration(e.seconds),
         "ms": lambda e: None if e.median_ms is None else words.text("compare", "value_ms", ms=e.median_ms),
         "best": lambda e: _best(e, words),
         "last": lambda e: _last(e, words),
@@ -68,13 +67,13 @@ def standing_rows(comparison: Comparison, group: Group) -> list[Row]:
     rows = []
     for standing in group.standings:
         label = words.text(
-            "compare", f"at_{standing.axis}", x=standing.x or 0, time=duration(standing.x or 0)
+            "compare", f"at_{standing.axis}", x=standing.x or 0, time=words.duration(standing.x or 0)
         )
         cells = tuple(words.text("compare", "value_loss", loss=loss) for loss in standing.losses)
         rows.append(Row(label, cells, standing.winner))
     for axis, needed in group.reached.items():
         label = words.text("compare", f"reach_{axis}", loss=group.target or 0)
-        cells = tuple(duration(x) if axis == "seconds" else _count(int(x), words) or "" for x in needed)
+        cells = tuple(words.duration(x) if axis == "seconds" else _count(int(x), words) or "" for x in needed)
         first, second = sorted(needed)[:2]
         rows.append(Row(label, cells, needed.index(first) if first < 0.95 * second else None))
     return rows
@@ -97,7 +96,7 @@ def _sentence(words: Catalogue, standing: Standing, names: Sequence[str]) -> str
         "other_loss": standing.losses[second],
         "margin": standing.losses[second] - standing.losses[first],
         "x": standing.x or 0,
-        "time": duration(standing.x or 0),
+        "time": words.duration(standing.x or 0),
     }
     outcome = "tie" if standing.winner is None else "win"
     return words.text("compare", f"{outcome}_{standing.axis}", **numbers)
@@ -109,7 +108,7 @@ def heading(comparison: Comparison, group: Group, names: Sequence[str] = ()) -> 
     if len(group.members) == len(comparison.entries):
         return words.text("compare", f"group_{group.metric}_{group.unit}_all")
     called = names or [entry.name for entry in comparison.entries]
-    members = ", ".join(called[i] for i in group.members)
+    members = words.listed(called[i] for i in group.members)
     return words.text("compare", f"group_{group.metric}_{group.unit}", names=members)
 
 
@@ -118,7 +117,7 @@ def cautions(comparison: Comparison) -> list[str]:
     words = load_catalogue(comparison.language)
     texts = [words.text("compare", f"caution_{caution}") for caution in comparison.cautions]
     if comparison.alone:
-        names = ", ".join(comparison.entries[i].name for i in comparison.alone)
+        names = words.listed(comparison.entries[i].name for i in comparison.alone)
         texts.append(words.text("compare", "alone", names=names))
     return texts
 

@@ -19,6 +19,7 @@ from nanogpt_cli.explain.show.comparison import (
 )
 from nanogpt_cli.explain.show.figures import chart_figure
 from nanogpt_cli.explain.show.html import element, page
+from nanogpt_cli.explain.show.text import heading as heading_of
 
 
 def comparison_page(comparison: Comparison) -> str:
@@ -29,7 +30,7 @@ def comparison_page(comparison: Comparison) -> str:
     differences = difference_rows(comparison)
     body = element(
         "main",
-        element("header", element("h1", title), _sources(comparison)),
+        element("header", element("h1", title), _sources(comparison, words)),
         element(
             "section", element("h2", words.text("compare", "facts")), _table(names, fact_rows(comparison))
         ),
@@ -44,9 +45,9 @@ def comparison_page(comparison: Comparison) -> str:
     return page(title, comparison.language, body)
 
 
-def _sources(comparison: Comparison) -> Element:
+def _sources(comparison: Comparison, words: Catalogue) -> Element:
     items = [
-        element("li", f"{entry.name}: ", element("code", visible(entry.explanation.source)))
+        element("li", words.labelled(entry.name, ""), element("code", visible(entry.explanation.source)))
         for entry in comparison.entries
     ]
     return element("ul", *items, class_="soft")
@@ -71,7 +72,12 @@ def _groups(comparison: Comparison, names: Sequence[str], words: Catalogue) -> I
 def _runs(comparison: Comparison, words: Catalogue) -> Iterator[Element]:
     for entry in comparison.entries:
         findings = [
-            element("li", f"{words.text('words', finding.severity)}: {finding.title}. {finding.message}")
+            element(
+                "li",
+                words.sentences(
+                    [words.text("words", "title", title=heading_of(finding, words)), finding.message]
+                ),
+            )
             for finding in entry.explanation.findings
         ]
         yield element(

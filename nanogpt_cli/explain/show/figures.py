@@ -48,7 +48,7 @@ def chart_figure(
 
 
 def _description(chart: Chart, words: Catalogue, labels: Sequence[str]) -> str:
-    sentences = [words.text("plot", f"chart_{chart.name}") + "."]
+    sentences = [words.text("page", "drawing", title=words.text("plot", f"chart_{chart.name}"))]
     for curve, label in zip(chart.curves, labels, strict=True):
         finite = [(x, y) for x, y in curve.points if math.isfinite(y)]
         if finite:
@@ -66,7 +66,7 @@ def _description(chart: Chart, words: Catalogue, labels: Sequence[str]) -> str:
                     high=_number(words, max(y for _, y in finite)),
                 )
             )
-    return " ".join(sentences)
+    return words.sentences(sentences)
 
 
 def _legend(chart: Chart, words: Catalogue, labels: Sequence[str], titles: Mapping[int, str]) -> Element:
@@ -90,7 +90,7 @@ def _mark_entry(marks: Sequence[Mark], words: Catalogue, titles: Mapping[int, st
         )
         text = words.text("plot", "best", val=best, iter=int(marks[0].x))
         return element("li", _key_svg(ring), text)
-    iters = ", ".join(words.text("plot", "tick_0", x=mark.x) for mark in marks)
+    iters = words.listed(words.text("plot", "tick_0", x=mark.x) for mark in marks)
     text = words.text("plot", "mark", n=number, title=titles[number], iters=iters)
     dashes = element("path", d="M14 0V14", stroke_width="2", stroke_dasharray="3 2", class_="stroke-flag")
     return element("li", _key_svg(dashes), element("a", text, href=f"#finding-{number}"))

@@ -55,12 +55,14 @@ def _blocks(explanation: Explanation, plot: Sequence[str], unread: bool) -> Iter
     for number, finding in enumerate(explanation.findings, 1):
         yield f"### {number}. {escaped(heading(finding, words))}"
         yield escaped(finding.message)
-        yield f"**{escaped(words.text('words', 'advice'))}:** {escaped(finding.advice)}"
+        yield words.labelled(f"**{escaped(words.text('words', 'advice'))}**", escaped(finding.advice))
     if explanation.lines:
         yield f"## {words.text('words', 'lines')}"
     for line in explanation.lines:
         yield code_span(line.text)
-        yield "\n".join(f"- **{escaped(label)}**: {escaped(text)}" for label, text in line.parts)
+        yield "\n".join(
+            "- " + words.labelled(f"**{escaped(label)}**", escaped(text)) for label, text in line.parts
+        )
     if unread:
         title, lines = unread_lines(explanation)
         yield f"## {escaped(title)}"

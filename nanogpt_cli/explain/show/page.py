@@ -100,13 +100,15 @@ def _findings(explanation: Explanation, words: Catalogue) -> Iterator[Element]:
             "h3",
             element("span", str(number), class_="number"),
             element("span", severity),
-            f": {finding.title}{certainty(finding, words)}",
+            words.labelled("", finding.title + certainty(finding, words)),
         )
         yield element(
             "article",
             heading,
             element("p", finding.message),
-            element("p", element("strong", words.text("words", "advice"), ": "), finding.advice),
+            element(
+                "p", element("strong", words.labelled(words.text("words", "advice"), "")), finding.advice
+            ),
             class_=f"card finding {finding.severity}",
             id=f"finding-{number}",
         )

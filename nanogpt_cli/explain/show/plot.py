@@ -182,7 +182,7 @@ def legend(
     for number in sorted({mark.number for mark in chart.marks}):
         places = [mark for mark in chart.marks if mark.number == number]
         if number:
-            numbers = ", ".join(words.text("plot", "tick_0", x=mark.x) for mark in places)
+            numbers = words.listed(words.text("plot", "tick_0", x=mark.x) for mark in places)
             text = words.text("plot", "mark", n=number, title=titles[number], iters=numbers)
             entries.append(Entry("┊", "red", text))
         elif (best := places[0].y) is not None:

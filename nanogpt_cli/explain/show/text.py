@@ -18,12 +18,13 @@ def plain_text(
 
 def heading(finding: ExplainedFinding, words: Catalogue) -> str:
     """`warning: Strong overfitting`."""
-    return f"{words.text('words', finding.severity)}: {finding.title}{certainty(finding, words)}"
+    title = finding.title + certainty(finding, words)
+    return words.labelled(words.text("words", finding.severity), title)
 
 
 def certainty(finding: ExplainedFinding, words: Catalogue) -> str:
     """` (probably)` after the title of what is less than sure."""
-    return f" ({words.text('words', 'likely')})" if finding.confidence < LIKELY_BELOW else ""
+    return words.text("words", "likely") if finding.confidence < LIKELY_BELOW else ""
 
 
 def what_was_read(explanation: Explanation) -> str:
@@ -54,13 +55,13 @@ def _lines(explanation: Explanation, width: int, plot: Sequence[str], unread: bo
             yield ""
         yield from wrap(heading(finding, words), width, "  ")
         yield from wrap(finding.message, width, "    ")
-        yield from wrap(f"{words.text('words', 'advice')}: {finding.advice}", width, "    ")
+        yield from wrap(words.labelled(words.text("words", "advice"), finding.advice), width, "    ")
     if explanation.lines:
         yield from ("", words.text("words", "lines"))
     for line in explanation.lines:
         yield f"  {line.text}"
         for label, text in line.parts:
-            yield from wrap(f"{label}: {text}", width, "    ", hanging="      ")
+            yield from wrap(words.labelled(label, text), width, "    ", hanging="      ")
     if unread:
         title, lines = unread_lines(explanation)
         yield from ("", title, *(f"  {line[: width - 2]}" for line in lines))

@@ -1,0 +1,105 @@
+"""Numbers, units and the spaces that belong to them, as each language writes them.
+
+Spanish groups digits by a space from five digits on, as the Real Academia's Ortografía (2010) and ISO 80000-1
+ask: a point would say "thousands" in Madrid and "decimals" in Mexico, a space is read alike by everybody.
+French groups by a narrow no-break space and sets one before ; : ! ? and inside « » (Imprimerie nationale).
+What a machine wrote or is to read stays as it is: a placeholder without a format, and powers of ten (6.0e-4).
+"""
+
+import math
+import re
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+NARROW_SPACE: Final = "\N{NARROW NO-BREAK SPACE}"
+
+_SIZE: Final = re.compile(r"([\d.]+) ([KMGT])(i?)B")
+_MACHINE_FORMATS: Final = "eEgG"
+_UNITS: Final = r"(?:%|[kMGT]?i?[BoW]\b|[kMGT]\b|TFLOP/s|TFLOPS\b|ms\b|min\b|[shdj]\b)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notation:
+    """How a language writes numbers."""
+
+    decimal: str = "."
+    group: str = ","
+    grouped_from: int = 4  # digits before the decimal sign
+    before_percent: str = ""
+    byte: str = "B"
+    # No line may end there, and French wants the space narrow: before a unit and inside a number ...
+    joins_units: bool = False
+    joins_marks: bool = False  # ... and before ; : ! ? » and after «
+
+
+_NOTATIONS: Final[Mapping[str, Notation]] = {
+    "es": Notation(
+        decimal=",", group=NARROW_SPACE, grouped_from=5, before_percent=NARROW_SPACE, joins_units=True
+    ),
+    "fr": Notation(
+        decimal=",",
+        group=NARROW_SPACE,
+        before_percent=NARROW_SPACE,
+        byte="o",
+        joins_units=True,
+        joins_marks=True,
+    ),
+}
+_UNIT_SPACE: Final = re.compile(rf"(?<=[\d}}]) (?={_UNITS})")
+_GROUP_SPACE: Final = re.compile(r"(?<=\d) (?=\d{3}(?!\d))")
+_MARK_SPACE: Final = re.compile(r" (?=[;:!?»])|(?<=«) ")
+
+
+class NumberFormatter(string.Formatter):
+    """Fills a template's placeholders with numbers in a language's notation.
+
+    Beside Python's formats there is `size`, for an amount of memory as a log names it: `6.14 GiB`.
+    """
+
+    def __init__(self, language: str) -> None:
+        self._notation = _NOTATIONS.get(language, Notation())
+
+    def fill(self, template: str, numbers: Mapping[str, Any]) -> str:
+        """The template with its numbers; KeyError where one is missing."""
+        return self.vformat(template, (), numbers)
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """One placeholder's text."""
+        if format_spec == "size":
+            return self._size(str(value))
+        text = format(value, format_spec)
+        if not format_spec or format_spec[-1] in _MACHINE_FORMATS or not isinstance(value, int | float):
+            return text
+        return self._number(text) if math.isfinite(value) else text
+
+    def _number(self, text: str) -> str:
+        """`1,234.5` or `12.5%` in this notation."""
+        notation = self._notation
+        whole, point, decimals = text.partition(".")
+        digits = whole.replace(",", "")
+        grouped = sum(map(str.isdigit, digits)) >= notation.grouped_from
+        whole = whole.replace(",", notation.group) if grouped else digits
+        return (whole + point.replace(".", notation.decimal) + decimals).replace(
+            "%", notation.before_percent + "%"
+        )
+
+    def _size(self, text: str) -> str:
+        """`6.14 GiB` as `6,14 Gio`; anything else as it is."""
+        found = _SIZE.fullmatch(text)
+        if found is None:
+            return text
+        space = NARROW_SPACE if self._notation.joins_units else " "
+        return f"{self._number(found[1])}{space}{found[2]}{found[3]}{self._notation.byte}"
+
+
+def with_fixed_spaces(text: str, language: str) -> str:
+    """A text of a catalogue with no-break spaces where the language wants them.
+
+    In the files stand ordinary spaces, which everybody can see and type.
+    """
+    notation = _NOTATIONS.get(language, Notation())
+    if notation.joins_units:
+        text = _GROUP_SPACE.sub(NARROW_SPACE, _UNIT_SPACE.sub(NARROW_SPACE, text))
+    return _MARK_SPACE.sub(NARROW_SPACE, text) if notation.joins_marks else text

@@ -16,7 +16,7 @@ from typing import Final
 from nanogpt_cli.explain.assemble import Assembler
 from nanogpt_cli.explain.formats.fields import fields
 from nanogpt_cli.explain.formats.numbers import COUNT, DIGITS, NUMBER, PLAIN, count, fraction, number
-from nanogpt_cli.explain.nanogpt_text import KNOWN, literal
+from nanogpt_cli.explain.formats.settings import ConfigReader, is_quoted
 from nanogpt_cli.explain.records import Ending, EvalPoint, IterPoint, Run, Trainer
 
 _ITER: Final = re.compile(
@@ -63,7 +63,7 @@ class NanoGPTReader:
         if "oss" in line and (self._iter(line) or self._eval(line) or self._llama2(line)):
             self._config.end()
             return True
-        if _SAVING in line and not _quoted(line, line.find(_SAVING)):
+        if _SAVING in line and not is_quoted(line, line.find(_SAVING)):
             self._assembler.add_checkpoint()
             return True
         if found := _OUR_END.match(line):
@@ -132,7 +132,7 @@ class NanoGPTReader:
                 _PREPARED_LINES[prepared[1]](self._assembler.current, prepared[2])
             return True
         found = _HEADER.search(line)
-        if found is None or _quoted(line, found.start()):
+        if found is None or is_quoted(line, found.start()):
             return False
         start = found[0]
         read, rest = _HEADER_LINES[start], line[found.end() :].strip()
@@ -143,64 +143,6 @@ class NanoGPTReader:
         read(self._assembler.header("nanogpt"), rest)
         self._config.end()
         return True
-
-
-def _quoted(line: str, at: int) -> bool:
-    """Whether it stands in a program's source, as in `print("compiling the model...`."""
-    return "print" in line[:at]
-
-
-class ConfigReader:
-    """What nanoGPT's configurator echoes, and configurations that forks print as a dict or as assignments."""
-
-    _OVERRIDE: Final = re.compile(r"Overriding: (\w{1,40}) = (.{0,200})$")
-    _ASSIGNMENT: Final = re.compile(
-        r"^\s{0,40}'?(\w{1,40})'?\s{0,20}[=:]\s{0,9}([^#\s][^#]{0,200}?)\s{0,9},?\s{0,9}(?:#.*)?$"
-    )
-    _DICT: Final = re.compile(r"Namespace\(|^\W{0,3}\{|[=:]\s?\{['\"]|^\s{0,20}['\"]\w{1,40}['\"]\s?:")
-    _PAIR: Final = re.compile(
-        rf"(?<!\w)['\"]?({'|'.join(sorted(KNOWN))})['\"]?\s?[:=]\s?('[^']{{0,99}}'|\"[^\"]{{0,99}}\"|[-+\w.]{{1,40}})"
-    )
-
-    def __init__(self, assembler: Assembler) -> None:
-        self._assembler = assembler
-        self._in_echo = False  # between "Overriding config with" and the next line that is known
-        self._in_source = False  # modded-nanogpt's logs begin with the program's source
-
-    def end(self) -> None:
-        """A line of another kind was read."""
-        self._in_echo = self._in_source = False
-
-    def feed(self, line: str) -> bool:
-        """Take one line; False if it gives no setting."""
-        if "Overriding" in line:
-            if found := self._OVERRIDE.search(line):
-                _set(self._assembler.header("nanogpt"), found[1], found[2])
-                return True
-            if "Overriding config with " in line and not _quoted(line, line.find("Overriding")):
-                self._assembler.header("nanogpt")
-                self._in_echo = True
-                return True
-        if line.startswith(("import ", "from ")):
-            self._in_source = True
-        if self._in_source or ("=" not in line and ":" not in line):
-            return self._in_echo and line.lstrip().startswith("#")
-        # litgpt's EvalArgs(max_iters=…) counts batches of an evaluation.
-        if "loss" not in line and "EvalArgs(" not in line and self._DICT.search(line):
-            pairs = self._PAIR.findall(line[:20_000])
-            for name, value in pairs:
-                _set(self._assembler.current, name, value)
-            return bool(pairs)
-        found = self._ASSIGNMENT.match(line)
-        if found is None or not (found[1] in KNOWN or self._in_echo):
-            return self._in_echo and line.lstrip().startswith("#")
-        _set(self._assembler.current, found[1], found[2])
-        return True
-
-
-def _set(run: Run, name: str, text: str) -> None:
-    if name in KNOWN and (value := literal(text)) is not None:
-        run.config[name] = value
 
 
 def _tokens(run: Run, rest: str) -> None:

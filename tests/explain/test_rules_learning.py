@@ -58,6 +58,13 @@ def test_twenty_batches_at_the_best_point_are_no_overfitting(seed: int) -> None:
     assert not {"overfitting", "unstable"} & set(codes(eval_lines(zip(train, val, strict=True))))
 
 
+def test_a_few_evaluations_that_rise_steadily_are_overfitting() -> None:
+    """The bend of so short a curve must not pass for the scatter of its estimates."""
+    train = [10.8, 4.4, 3.9, 3.5, 3.3, 3.1, 2.9]
+    val = [10.8, 4.45, 3.95, 3.549, 3.611, 3.778, 3.95]
+    assert "overfitting" in codes(eval_lines(zip(train, val, strict=True)))
+
+
 def test_where_validation_was_best_and_what_was_wasted() -> None:
     numbers = finding(eval_lines(FORGETTING), "overfitting").numbers
     assert numbers["best_iter"] == 750

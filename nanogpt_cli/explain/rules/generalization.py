@@ -1,5 +1,6 @@
 """Rules for training and validation loss side by side: overfitting, leaks, unlike splits, noisy estimates."""
 
+import math
 import statistics
 from typing import Final
 
@@ -11,6 +12,10 @@ from nanogpt_cli.explain.scatter import correlation, noise_of
 _RISE_NATS: Final = 0.05
 _RISE_RATIO: Final = 0.03
 _RISE_DEVIATIONS: Final = 5.0
+# From 24 evaluations on an eighth of them, three and more, make a level that scatters less than one does.
+_LEVEL_SHARE: Final = 8
+_LEVEL_MIN_EVALS: Final = 3
+_STEADY_EVALS: Final = 3
 # From here on memorising dominates: shakespeare-char has a gap of 0.1 to 0.4 at its best point, 1.1 when it
 # is far beyond it (train 0.62, val 1.70).
 _STRONG_GAP_NATS: Final = 0.75
@@ -97,12 +102,24 @@ def overfitting(case: Case) -> Finding | None:
 
 
 def _rises(case: Case, best: ValPoint, last: ValPoint) -> bool:
-    later = [e for e in case.vals if e.iter_num > best.iter_num]
-    threshold = max(case.nats(_RISE_NATS), _RISE_RATIO * best.val_loss, _RISE_DEVIATIONS * case.val_noise)
+    """Whether validation stands above its best by more than its scatter, at the end and not for once."""
+    later = [e.val_loss for e in case.vals if e.iter_num > best.iter_num]
+    threshold = max(case.nats(_RISE_NATS), _RISE_RATIO * best.val_loss)
+    k = min(len(later), len(case.vals) // _LEVEL_SHARE)
+    if k >= _LEVEL_MIN_EVALS:
+        # Many evaluations: the level at the end against the level around the best, which luck does not move.
+        at = next(i for i, e in enumerate(case.vals) if e.iter_num == best.iter_num)
+        around = case.vals[max(0, at - k // 2) : at + k // 2 + 1]
+        rise = statistics.median(later[-k:]) - statistics.median(e.val_loss for e in around)
+        return rise >= max(threshold, _RISE_DEVIATIONS * case.val_noise / math.sqrt(k))
+    # A few evaluations that rise one after the other are a bend of the curve, which looks like noise.
+    steady = len(later) >= _STEADY_EVALS and later == sorted(later)
+    if not steady:
+        threshold = max(threshold, _RISE_DEVIATIONS * case.val_noise)
     # The last two, so that one unlucky estimate is no verdict; a single one must be twice as clear.
     if len(later) == 1:
         threshold *= 2
-    return bool(later) and min(e.val_loss for e in later[-2:]) - best.val_loss >= threshold
+    return bool(later) and min(later[-2:]) - best.val_loss >= threshold
 
 
 def _val_alone(best: ValPoint, last: ValPoint) -> Finding:

@@ -218,11 +218,13 @@ def unstable(case: Case) -> Finding | None:
     enough = max(enough, min(_RISE_DEVIATIONS * case.val_noise, 2 * enough))
     trains = [case.train_near(e.iter_num) for e in later]
     enough_train = max(_RISE_NATS, _RISE_RATIO * train_best)
-    if any(e.val_loss - best.val_loss < enough for e in later):
+    known = [train for train in trains if train is not None]
+    # Their medians, for a run that swings comes near its best now and then.
+    if not known or statistics.median(e.val_loss for e in later) - best.val_loss < enough:
         return None
-    if any(train is None or train - train_best < enough_train for train in trains):
+    if statistics.median(known) - train_best < enough_train:
         return None
-    last, train_last = later[-1], trains[-1]
+    last, train_last = later[-1], known[-1]
     return Finding(
         code="unstable",
         severity="warning",
@@ -233,7 +235,7 @@ def unstable(case: Case) -> Finding | None:
             "best_train_loss": train_best,
             "best_iter": best.iter_num,
             "last_val_loss": last.val_loss,
-            "last_train_loss": train_last or 0.0,
+            "last_train_loss": train_last,
             "last_iter": last.iter_num,
             "rise": last.val_loss - best.val_loss,
         },

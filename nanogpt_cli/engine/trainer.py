@@ -144,7 +144,7 @@ class Trainer:
             inputs, targets = self._micro_batch(iter_num, micro)  # each (B, T)
             with self.dist.gradient_sync(self.model, enabled=micro == self.micro_batches - 1):
                 with self.hardware.autocast():
-                    _, loss = self.model(inputs, targets)
+                    loss = self.model(inputs, targets)[1]  # the logits are freed before the backward pass
                 self.scaler.scale(loss / self.micro_batches).backward()
             loss_sum += loss.detach()
         loss_mean = loss_sum / self.micro_batches

@@ -107,7 +107,7 @@ def test_memory_that_cannot_be_had_is_two_lines(monkeypatch: pytest.MonkeyPatch)
     def build(*_: object) -> None:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate")
 
-    monkeypatch.setattr("nanogpt_cli.engine.start.GPT2", build)
+    monkeypatch.setattr("nanogpt_cli.engine.start.new_model", build)
     result = train()
     assert result.code == 1
     error, hint = result.err.splitlines()[-2:]

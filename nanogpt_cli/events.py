@@ -7,7 +7,7 @@ second, `mfu` is a fraction 0..1 (None while it cannot be known), losses are mea
 
 import contextlib
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from nanogpt_cli.config.schema import TrainConfig
 
@@ -73,6 +73,65 @@ class RunStarted(Event):
     flops_per_token: float
     peak_flops: float | None  # of all processes' devices together, FLOP/s
     peak_source: str  # "measured: …", "datasheet: …", or why it is unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """What the run's parts take on this machine, by a probe: real weights, real batches, both discarded."""
+
+    iter_ms: float  # one iteration of the whole run, all its micro-batches and the optimizer's step
+    eval_ms: float  # one evaluation: eval_iters batches of both splits
+    basis: Literal["measured", "scaled", "estimated"]  # whole micro-batches; fewer rows; the peak alone
+    probe_rows: int  # sequences of the micro-batches that were timed; 0 where none was
+    first_loss: float | None  # nats per token of the first batch, before any step
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunForecast(Event):
+    """What a dry run found out about a run that would start now: the numbers `train --explain` tells."""
+
+    run_dir: str
+    resumed_from_iter: int | None
+    device_type: str  # cpu, cuda, mps
+    device: str  # "cpu (AMD EPYC, 2 threads)"
+    dtype: str
+    compile: bool
+    threads: int
+    world_size: int
+    dataset_dir: str
+    tokenizer: str
+    vocab_size: int  # rows of the embedding, padding included
+    text_vocab_size: int | None  # ids the tokenizer has; None: GPT-2's, assumed
+    train_tokens: int
+    val_tokens: int
+    chars_per_token: float | None  # None where the folder does not say how ids become text
+    words_per_token: float | None  # None too where spaces do not part words, as in Chinese
+    unigram_loss: float  # nats per token of a model that knows how frequent each token is, and no more
+    batch_spread: float  # standard deviation of that loss between validation batches of this size
+    n_params: int  # without position embeddings, as nanoGPT counts
+    n_params_total: int
+    n_block_params: int  # of one transformer block
+    n_vocab_params: int  # of embedding and head; a tied head counts once
+    n_bias_params: int
+    head_size: int
+    flops_per_token: float
+    attention_share: float  # of flops_per_token, 0..1
+    peak_flops: float  # of all processes' devices together, FLOP/s
+    peak_source: str
+    weights_bytes: int  # memory of one device, here and below
+    gradients_bytes: int
+    optimizer_bytes: int
+    activations_bytes: int
+    available_bytes: int | None  # memory free for this process now; None where the system does not tell
+    checkpoint_bytes: int  # of one checkpoint on the disk
+    final_lr: float  # of the last iteration
+    n_evals: int
+    timing: Timing
+
+    @property
+    def memory_bytes(self) -> int:
+        """What training needs at once."""
+        return self.weights_bytes + self.gradients_bytes + self.optimizer_bytes + self.activations_bytes
 
 
 @dataclass(frozen=True, kw_only=True)

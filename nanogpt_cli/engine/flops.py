@@ -33,18 +33,21 @@ def model_flops_per_token(model: LanguageModel) -> float:
     return flops_per_token(model.config, model.num_matmul_params())
 
 
-def peak_flops(hardware: Hardware) -> tuple[float, str]:
-    """Peak FLOP/s of one device at the training dtype, and where the figure is from."""
+def peak_flops(hardware: Hardware, *, remember: bool = True) -> tuple[float, str]:
+    """Peak FLOP/s of one device at the training dtype, and where the figure is from.
+
+    With `remember` a measured one is kept for later runs.
+    """
     if hardware.device.type == "cuda":
         name = torch.cuda.get_device_name(hardware.device)
         known = accelerator(name)
         if known is not None and hardware.dtype_name in known.peak_flops:
             source = f"datasheet, dense {hardware.dtype_name}: {known.source}"
             return known.peak_flops[hardware.dtype_name], source
-    return _measured_peak(hardware)
+    return _measured_peak(hardware, remember=remember)
 
 
-def _measured_peak(hardware: Hardware) -> tuple[float, str]:
+def _measured_peak(hardware: Hardware, *, remember: bool) -> tuple[float, str]:
     """Measure once per machine, dtype and thread count; later runs read the cached figure."""
     source = f"measured: {hardware.dtype_name} matrix products of {_GEMM_SIZE} on this device"
     processor = cpu_name() if hardware.device.type == "cpu" else hardware.description
@@ -55,6 +58,8 @@ def _measured_peak(hardware: Hardware) -> tuple[float, str]:
     if key in cached:
         return cached[key], source
     peak = measure_gemm(hardware)
+    if not remember:
+        return peak, source
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"version": _CACHE_VERSION, "peaks": {**cached, key: peak}})

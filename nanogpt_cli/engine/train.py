@@ -66,7 +66,7 @@ def train(
             overwrite=overwrite and not resume,
         )
     except (RuntimeError, MemoryError) as error:
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise _out_of_memory(loaded.config) from error
         if is_lost_connection(error):
             raise LostPeerError(
@@ -120,7 +120,7 @@ def _train(
             stop=stop,
         )
         reporter.emit(run_started(trainer, dataset, peak_source=peak_source, resumed=resume))
-        trainer.model = dist.wrap(_compiled(model, config, hardware, reporter), hardware.device)
+        trainer.model = dist.wrap(compile_model(model, config, hardware, reporter), hardware.device)
 
         def summary(reason: str) -> RunEnded:
             seconds = time.perf_counter() - started
@@ -150,7 +150,9 @@ def _batches(dataset: Dataset, config: TrainConfig) -> TrainBatches:
     return TrainBatches(train=source("train"), val=source("val"))
 
 
-def _compiled(model: LanguageModel, config: TrainConfig, hardware: Hardware, reporter: Reporter) -> nn.Module:
+def compile_model(
+    model: LanguageModel, config: TrainConfig, hardware: Hardware, reporter: Reporter
+) -> nn.Module:
     """The compiled model, tried on one batch; the model itself when torch.compile does not work here."""
     if not hardware.compile:
         return model
@@ -162,7 +164,7 @@ def _compiled(model: LanguageModel, config: TrainConfig, hardware: Hardware, rep
             _, loss = compiled(idx, idx)
         loss.backward()
     except Exception as error:  # whatever a compiler can raise: missing g++, Triton, unsupported Python …
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         reporter.emit(Warned(message=f"torch.compile failed ({reason.strip()[:160]}); going on without it"))
@@ -240,7 +242,8 @@ def _identity(dataset: Dataset) -> dict[str, str]:
     }
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the device, or the machine, has no more memory to give."""
     # On a CPU torch has no class for it: "DefaultCPUAllocator: can't allocate memory: you tried to …".
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 

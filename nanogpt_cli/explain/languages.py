@@ -15,15 +15,17 @@ from nanogpt_cli.explain.catalogue import DEFAULT_LANGUAGE
 VARIABLE = "NANOGPT_LANG"
 
 
-def languages() -> tuple[str, ...]:
-    """The languages that have a catalogue."""
+def languages(prefix: str = "") -> tuple[str, ...]:
+    """The languages that have a catalogue; those of `train --explain` have names with a prefix."""
     files = resources.files("nanogpt_cli.explain").joinpath("messages").iterdir()
-    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
+    names = (file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+    found = (name.removeprefix(prefix) for name in names if name.startswith(prefix))
+    return tuple(sorted(name for name in found if "_" not in name))
 
 
-def choose_language(wanted: str = "", environment: Mapping[str, str] = os.environ) -> str:
+def choose_language(wanted: str = "", environment: Mapping[str, str] = os.environ, prefix: str = "") -> str:
     """The catalogue to use; `wanted` is what the user typed, "" for nothing."""
-    known = languages()
+    known = languages(prefix)
     for name, origin in ((wanted, "--lang"), (environment.get(VARIABLE, ""), VARIABLE)):
         if not name:
             continue
@@ -31,7 +33,7 @@ def choose_language(wanted: str = "", environment: Mapping[str, str] = os.enviro
             return code
         raise UsageError(
             f"{origin}: there is no language {name!r}, only {', '.join(known)}",
-            f"nanogpt explain-log --lang {DEFAULT_LANGUAGE}",
+            f"use one of them: --lang {DEFAULT_LANGUAGE}",
         )
     # POSIX: the first of these that is set decides. Elsewhere the system is asked.
     variables = (environment.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nanogpt_cli.cli import console
+from nanogpt_cli.cli import console, explain_settings
 from nanogpt_cli.cli.options import ARGUMENTS, JsonOption, QuietOption, with_settings
 from nanogpt_cli.config.load import PROJECT_FILE, LoadedConfig, load_config
 from nanogpt_cli.config.presets import choose_preset, preset_names
@@ -42,6 +42,23 @@ def train_command(
     nproc: Annotated[
         int, typer.Option("--nproc", min=1, help="Processes on this machine that share the work.")
     ] = 1,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="A dry run: what every setting does here, and what the run would take. Nothing is written.",
+        ),
+    ] = False,
+    language: Annotated[
+        str,
+        typer.Option(
+            "--lang",
+            metavar="LANG",
+            help="Of --explain: en, es, fr, zh [default: NANOGPT_LANG, else the locale's]".replace(
+                "[", "\\["
+            ),
+        ),
+    ] = "",
     json: JsonOption = False,
     quiet: QuietOption = False,
     **settings: str | bool | None,
@@ -51,11 +68,14 @@ def train_command(
     Settings are taken from flags, then the environment (NANOGPT_BLOCK_SIZE=64), then CONFIG files
     (./nanogpt.toml when none is named), then the preset, then the defaults.
     """
-    if nproc > 1 and "RANK" not in os.environ:  # a launched process has one
+    if language and not explain:
+        raise UsageError("--lang is the language of --explain", f"nanogpt train --explain --lang {language}")
+    if nproc > 1 and "RANK" not in os.environ and not explain:  # a launched process has one
         from nanogpt_cli.cli.launch import launch, without_option
 
         arguments = without_option(ctx.meta[ARGUMENTS], "--nproc")
         raise typer.Exit(launch(["train", *arguments], nproc))
+    spoken = explain_settings.language_of(language) if explain else ""
     flags = {name: value for name, value in settings.items() if value is not None}
     if resume and overwrite:
         raise UsageError("--resume goes on with a run, --overwrite replaces it", "give one of the two")
@@ -67,6 +87,22 @@ def train_command(
         job = _new_job(configs or [], preset, flags, reporter, overwrite=overwrite)
     for warning in job.loaded.warnings:
         reporter.emit(Warned(message=warning))
+    if explain:
+        if _is_main_process():
+            command = explain_settings.without_explain(ctx.meta[ARGUMENTS])
+            explain_settings.explain(
+                job.loaded,
+                job.dataset,
+                job.run_dir,
+                said=reporter.kept,
+                resume=job.resume,
+                nproc=nproc,
+                language=spoken,
+                json=json,
+                quiet=quiet,
+                command=command,
+            )
+        return
 
     from nanogpt_cli.cli.launch import stop_when_orphaned
     from nanogpt_cli.cli.reporters import train_reporter

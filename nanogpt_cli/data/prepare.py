@@ -16,6 +16,7 @@ from nanogpt_cli.data.alphabet import Alphabet
 from nanogpt_cli.data.binfile import dtype_for
 from nanogpt_cli.data.dataset import INTERRUPTED_MARKER, open_dataset
 from nanogpt_cli.data.install import DATASET_FILES, holds_dataset, install
+from nanogpt_cli.data.interpreter import set_for_blocks
 from nanogpt_cli.data.job import Job, load_job
 from nanogpt_cli.data.mark import Mark
 from nanogpt_cli.data.meta import META_JSON, DatasetMeta, SourceMeta, SplitMeta, read_meta
@@ -89,7 +90,8 @@ def prepare(
     listener = reporter or NullReporter()
     preparation = _Preparation(request, data_root, name, block_size, thread_count(threads), listener)
     try:
-        return preparation.run(resume=resume, overwrite=overwrite)
+        with set_for_blocks():
+            return preparation.run(resume=resume, overwrite=overwrite)
     except OSError as error:
         raise NanoGPTError(
             f"{preparation.folder} cannot be written: {os_reason(error)}",

@@ -12,7 +12,8 @@ from nanogpt_cli.data.sources.base import Source
 
 TRAIN: Final = 0
 VAL: Final = 1
-CHUNK_CHARACTERS: Final = 1 << 19  # many small documents make one chunk of at least this size
+# Many small documents make one chunk of at least this size, which with its ids fits a core's cache.
+CHUNK_CHARACTERS: Final = 1 << 18
 _MAX_PENDING_CHARACTERS: Final = 1 << 20
 
 

@@ -5,7 +5,8 @@ vocabulary to be trained needs text from all over the corpus.
 """
 
 import hashlib
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -16,7 +17,7 @@ from nanogpt_cli.data.sources.base import Source
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import Progress, Reporter
 
-BATCH_CHARACTERS: Final = 1 << 19
+BATCH_CHARACTERS: Final = 1 << 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +55,15 @@ def survey(
     digest = hashlib.sha256()
     characters = size_bytes = documents = 0
 
-    def look(batch: Batch) -> bytes:
+    def look(batch: Batch) -> bytes | int:
+        """The batch's UTF-8 where it is to be hashed, else how long that is."""
         text = batch.texts[0] if len(batch.texts) == 1 else "".join(batch.texts)
         if alphabet is not None:
             alphabet.add(text)
-        return utf8_of(text, source.label)
+        if text.isascii() and not checksum:
+            return len(text)
+        raw = utf8_of(text, source.label)
+        return raw if checksum else len(raw)
 
     def counted() -> Iterator[Batch]:
         nonlocal characters, documents
@@ -70,10 +75,12 @@ def survey(
             yield batch
 
     with Lane() as hashing:
-        for raw in in_order(look, counted(), threads=threads):
-            if checksum:
+        for raw in _looked_at(look, counted(), threads=threads):
+            if isinstance(raw, bytes):
                 hashing.do(digest.update, raw)
-            size_bytes += len(raw)
+                size_bytes += len(raw)
+            else:
+                size_bytes += raw
             done = size_bytes if source.size_bytes is None else source.done_bytes
             reporter.emit(Progress(task="reading", done=done, total=source.size_bytes, unit="bytes"))
         hashing.wait()
@@ -83,6 +90,20 @@ def survey(
         documents=documents,
         sha256=digest.hexdigest() if checksum else None,
     )
+
+
+def _looked_at(
+    look: Callable[[Batch], bytes | int], batches: Iterator[Batch], *, threads: int
+) -> Iterator[bytes | int]:
+    """`map(look, batches)`, by several threads from the first batch on that is not plain ASCII.
+
+    ASCII is looked at as fast as it is read, so handing it to other threads would only cost time.
+    """
+    for batch in batches:
+        if not all(map(str.isascii, batch.texts)):
+            yield from in_order(look, itertools.chain([batch], batches), threads=threads)
+            return
+        yield look(batch)
 
 
 def utf8_of(text: str, label: str) -> bytes:

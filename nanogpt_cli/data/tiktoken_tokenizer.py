@@ -11,6 +11,7 @@ import numpy as np
 
 from nanogpt_cli.data.byte_tokenizer import utf8
 from nanogpt_cli.data.piece_tokenizer import PieceTokenizer
+from nanogpt_cli.data.thread_encodings import own_encoding
 from nanogpt_cli.data.word_patterns import cut_long_blanks, last_word_end
 from nanogpt_cli.errors import NanoGPTError, UsageError
 
@@ -84,6 +85,7 @@ class TiktokenTokenizer(PieceTokenizer):
 
 def encode_ordinary(encoding: "Encoding", text: str, dtype: np.dtype) -> np.ndarray:
     """Ids of `text`, (T,), with no special token among them; other threads run meanwhile."""
+    encoding = own_encoding(encoding, len(text))
     parts = [
         encoding.encode_to_numpy(part, disallowed_special=())
         for part in cut_long_blanks(utf8(text).decode("utf-8"))

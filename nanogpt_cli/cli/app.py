@@ -104,6 +104,7 @@ def main() -> None:
 
 def _repair_streams() -> None:
     """Streams that take any text: Windows pipes are cp1252, and `>&-` leaves no stream at all."""
+    codecs.register_error("plain", console.plain_letters)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:
@@ -113,7 +114,7 @@ def _repair_streams() -> None:
             and isinstance(stream, io.TextIOWrapper)
             and codecs.lookup(stream.encoding).name != "utf-8"
         ):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="plain")
 
 
 def _usage_hint(error: Any, args: list[str]) -> str:

@@ -9,10 +9,29 @@ import functools
 import json
 import math
 import sys
+import unicodedata
 from collections.abc import Mapping
+from typing import Final
 
 from rich.console import Console
 from rich.text import Text
+
+# What a poorer encoding shows for signs that Unicode does not take apart into ASCII itself.
+_PLAIN: Final = str.maketrans({"×": "x", "–": "-", "★": "*", "«": '"', "»": '"', "¿": "", "¡": ""})
+
+
+def plain_letters(error: UnicodeError) -> tuple[str, int]:
+    """An error handler of codecs: for what an encoding lacks the letter without its accent, an ordinary space
+    for a narrow one, and a question mark for what has nothing of the kind.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end].translate(_PLAIN)
+    return "".join(map(_plain_letter, lacking)), error.end
+
+
+def _plain_letter(letter: str) -> str:
+    return unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode("ascii") or "?"
 
 
 @functools.cache

@@ -72,8 +72,9 @@ class Catalogue:
 @functools.cache
 def load_catalogue(language: str = DEFAULT_LANGUAGE) -> Catalogue:
     """The catalogue of `language`, one of the files in `messages/`."""
+    spoken = language.rpartition("_")[2]  # settings_es is Spanish, too
     file = resources.files("nanogpt_cli.explain").joinpath("messages", f"{language}.toml")
-    return Catalogue(language, _fixed(tomllib.loads(file.read_text(encoding="utf-8")), language))
+    return Catalogue(spoken, _fixed(tomllib.loads(file.read_text(encoding="utf-8")), spoken))
 
 
 def _fixed(value: Any, language: str) -> Any:

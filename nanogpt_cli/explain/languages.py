@@ -6,13 +6,22 @@ an unknown name that somebody typed is a UsageError.
 
 import locale
 import os
+import re
 from collections.abc import Mapping
 from importlib import resources
+from typing import Any, Final
 
 from nanogpt_cli.errors import UsageError
 from nanogpt_cli.explain.catalogue import DEFAULT_LANGUAGE
 
 VARIABLE = "NANOGPT_LANG"
+# As Windows names them, and as somebody may type them.
+_NAMES: Final = {
+    "english": "en",
+    **dict.fromkeys(("spanish", "español", "castellano"), "es"),
+    **dict.fromkeys(("french", "français"), "fr"),
+    **dict.fromkeys(("chinese", "中文"), "zh"),
+}
 
 
 def languages(prefix: str = "") -> tuple[str, ...]:
@@ -38,11 +47,27 @@ def choose_language(wanted: str = "", environment: Mapping[str, str] = os.enviro
     # POSIX: the first of these that is set decides. Elsewhere the system is asked.
     variables = (environment.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
     set_by_user = next((value for value in variables if value), "")
-    code = _code(set_by_user or locale.getlocale()[0] or "")
+    code = _code(set_by_user or _system_locale())
     return code if code in known else DEFAULT_LANGUAGE
 
 
+def _system_locale() -> str:
+    """What the system speaks where no variable says it: Windows' display language, else Python's locale."""
+    if (windows := _windows()) is not None:
+        return locale.windows_locale.get(windows.kernel32.GetUserDefaultUILanguage(), "")
+    return locale.getlocale()[0] or ""
+
+
+def _windows() -> Any:
+    """The functions of Windows; None elsewhere."""
+    if os.name != "nt":
+        return None
+    import ctypes
+
+    return ctypes.windll  # type: ignore[attr-defined, unused-ignore]
+
+
 def _code(name: str) -> str:
-    """`es_MX.UTF-8`, `es-MX` and `Spanish_Mexico.1252` (Windows) are es."""
-    language = name.replace("-", "_").split(".")[0].split("_")[0].strip().lower()
-    return {"english": "en", "spanish": "es", "french": "fr", "chinese": "zh"}.get(language, language)
+    """`es_MX.UTF-8`, `es-MX`, `es@euro` and `Spanish_Mexico.1252` (Windows) are es."""
+    language = re.split(r"[-_.@:]", name.strip(), maxsplit=1)[0].lower()
+    return _NAMES.get(language, language)

@@ -204,6 +204,19 @@ def test_a_stream_that_cannot_show_a_character_shows_a_replacement() -> None:
     assert b"there is no file ??.txt" in done.stderr
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "cp437", "ascii"])
+def test_a_poor_stream_shows_french_with_ordinary_spaces(encoding: str) -> None:
+    """Not one of them has the narrow space between digits, and a question mark there would be read as one."""
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    Path("a.log").write_text("".join(f"iter {i}: loss 3.0, time 12345.67ms, mfu 1.00%\n" for i in range(30)))
+    command = [sys.executable, "-m", "nanogpt_cli", "explain-log", "a.log", "--lang", "fr", "--quiet"]
+    done = subprocess.run(command, env=env, capture_output=True, check=True)
+    text = done.stdout.decode(encoding)
+    assert "12 345,67 ms" in text
+    assert "?" not in text
+    assert ("itération" in text) == (encoding != "ascii")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="a shell's way to close a stream")
 @pytest.mark.parametrize("args", ["init --list", "--help", "--version"])
 def test_a_closed_stdout_is_no_traceback(args: str) -> None:

@@ -72,7 +72,9 @@ class NumberFormatter(string.Formatter):
         text = format(value, format_spec)
         if not format_spec or format_spec[-1] in _MACHINE_FORMATS or not isinstance(value, int | float):
             return text
-        return self._number(text) if math.isfinite(value) else text
+        if not math.isfinite(value):
+            return "NaN" if math.isnan(value) else text.replace("inf", "∞")
+        return self._number(text)
 
     def _number(self, text: str) -> str:
         """`1,234.5` or `12.5%` in this notation."""

@@ -1,6 +1,7 @@
 """MFU of one line: its formula with the run's numbers, nanoGPT's running average, another device's peak."""
 
 import math
+import re
 
 from nanogpt_cli.accelerators import Accelerator
 from nanogpt_cli.explain.case import A100_PEAK_FLOPS, Case
@@ -8,6 +9,10 @@ from nanogpt_cli.explain.lines.words import SLOW, Words
 from nanogpt_cli.explain.records import IterPoint
 
 _TERA = 1e12
+_SOURCE = re.compile(
+    r"datasheet, dense (?P<sheet>\w+): (?P<source>.+)"
+    r"|measured: (?P<dtype>\w+) matrix products.* on this device"
+)
 # nanoGPT keeps 0.9 of the old average at every logged line: so many lines until half, and nine tenths, of
 # what one line did to it is gone.
 _HALF_GONE_LINES = math.ceil(math.log(0.5) / math.log(0.9))
@@ -106,7 +111,7 @@ class MfuExplainer:
     def _ours(self, point: IterPoint) -> list[str]:
         peak = self.run.peak_flops
         assert peak
-        texts = self._words.once("mfu_ours", tera=peak / _TERA, source=self.run.peak_source or "?")
+        texts = self._words.once("mfu_ours", tera=peak / _TERA, source=self._source())
         if self.run.flops_per_token and point.tokens_per_second:
             texts.append(
                 self._words.say(
@@ -118,6 +123,15 @@ class MfuExplainer:
                 )
             )
         return texts
+
+    def _source(self) -> str:
+        """Where the peak is from: what our own log says of it in English, in the reader's language."""
+        found = _SOURCE.match(self.run.peak_source)
+        if found is None:
+            return self.run.peak_source or "?"
+        if found["sheet"]:
+            return self._words.say("peak_datasheet", dtype=found["sheet"], source=found["source"])
+        return self._words.say("peak_measured", dtype=found["dtype"])
 
     # --- Of the device the reader names
 

@@ -10,6 +10,7 @@ from nanogpt_cli.explain.progress import Axis, along
 from nanogpt_cli.explain.records import Scalar
 from nanogpt_cli.explain.report import visible
 from nanogpt_cli.explain.show.series import Chart, ChartName, Curve
+from nanogpt_cli.explain.show.text import format_in_words
 from nanogpt_cli.explain.standings import AXES, Group, Standing, losses
 
 UNKNOWN = "–"
@@ -33,7 +34,7 @@ def fact_rows(comparison: Comparison) -> list[Row]:
     """What each run is and reached; rows that no run fills are left out."""
     words = load_catalogue(comparison.language)
     cells: dict[str, Callable[[Entry], str | None]] = {
-        "trainer": lambda e: e.explanation.format,
+        "trainer": lambda e: format_in_words(e.explanation, words),
         "params": lambda e: _millions(e, words),
         "iterations": lambda e: _count(e.run.last_iter, words),
         "tokens": lambda e: _count(e.tokens, words),

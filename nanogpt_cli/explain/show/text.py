@@ -31,7 +31,13 @@ def what_was_read(explanation: Explanation) -> str:
     """The format, the lines of the log, and how many of them told nothing."""
     words, log = load_catalogue(explanation.language), explanation.log
     n_lines, n_unread = log.n_lines, log.n_unread_lines
-    return words.text("page", "read", format=explanation.format, n_lines=n_lines, n_unread=n_unread)
+    format_name = format_in_words(explanation, words)
+    return words.text("page", "read", format=format_name, n_lines=n_lines, n_unread=n_unread)
+
+
+def format_in_words(explanation: Explanation, words: Catalogue) -> str:
+    """The name of the log's format; a word only where it has no name."""
+    return words.text("page", "no_format") if explanation.format == "unknown" else explanation.format
 
 
 def unread_lines(explanation: Explanation) -> tuple[str, list[str]]:

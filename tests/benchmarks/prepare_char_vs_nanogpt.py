@@ -55,7 +55,10 @@ def main() -> None:
         text = peer / "input.txt"
         text.write_bytes(make_text(args.text, args.megabytes))
         megabytes = text.stat().st_size / 1e6
-        rounds = [(run_theirs(peer), run_ours(text, ours)) for _ in range(args.repeats)]
+        rounds, floors = [], []
+        for _ in range(args.repeats):
+            rounds.append((run_theirs(peer), run_ours(text, ours)))
+            floors.append(write_alone(ours / "alone.bin", 2 * text.stat().st_size))
         check_equal(peer, ours / "text")
     print(f"{megabytes:.0f} MB of text, median of {args.repeats} rounds in turns; the tokens are identical")
     for column, what in enumerate(("work alone", "with start-up")):
@@ -65,6 +68,8 @@ def main() -> None:
         print(f"prepare, {what:14} {megabytes / statistics.median(mine):8.1f} MB/s")
         each = ", ".join(f"{ratio:.1f}" for ratio in ratios)
         print(f"faster by {statistics.median(ratios):.1f}× (each: {each})")
+    floor = megabytes / statistics.median(floors)
+    print(f"writing as many bytes as the tokens have, and nothing else: {floor:.1f} MB of text/s")
 
 
 def make_text(source: Path | None, megabytes: int) -> bytes:
@@ -93,6 +98,18 @@ def run_ours(text: Path, folder: Path) -> tuple[float, float]:
     start = time.perf_counter()
     subprocess.run([sys.executable, "-m", "nanogpt_cli", *command, "--quiet"], check=True)
     return inner, time.perf_counter() - start
+
+
+def write_alone(path: Path, n_bytes: int) -> float:
+    """Seconds that this file system takes for the tokens' bytes: no program that writes them is faster."""
+    block = bytes(range(256)) * 2048  # 512 kB, as prepare writes
+    start = time.perf_counter()
+    with path.open("wb", buffering=0) as file:
+        for _ in range(n_bytes // len(block)):
+            file.write(block)
+    seconds = time.perf_counter() - start
+    path.unlink()
+    return seconds
 
 
 def timed(command: list[str]) -> tuple[float, float]:

@@ -29,21 +29,25 @@ class Notation:
     grouped_from: int = 4  # digits before the decimal sign
     before_percent: str = ""
     byte: str = "B"
-    # No line may end there, and French wants the space narrow: before a unit and inside a number ...
-    joins_units: bool = False
-    joins_marks: bool = False  # ... and before ; : ! ? » and after «
+    unit_space: str = " "  # before a unit, where no line may end
+    joins_marks: bool = False  # no-break spaces before ; : ! ? » and after «
 
 
 _NOTATIONS: Final[Mapping[str, Notation]] = {
     "es": Notation(
-        decimal=",", group=NARROW_SPACE, grouped_from=5, before_percent=NARROW_SPACE, joins_units=True
+        decimal=",",
+        group=NARROW_SPACE,
+        grouped_from=5,
+        before_percent=NARROW_SPACE,
+        unit_space=NARROW_SPACE,
     ),
+    "zh": Notation(unit_space="\N{NO-BREAK SPACE}"),
     "fr": Notation(
         decimal=",",
         group=NARROW_SPACE,
         before_percent=NARROW_SPACE,
         byte="o",
-        joins_units=True,
+        unit_space=NARROW_SPACE,
         joins_marks=True,
     ),
 }
@@ -92,8 +96,7 @@ class NumberFormatter(string.Formatter):
         found = _SIZE.fullmatch(text)
         if found is None:
             return text
-        space = NARROW_SPACE if self._notation.joins_units else " "
-        return f"{self._number(found[1])}{space}{found[2]}{found[3]}{self._notation.byte}"
+        return f"{self._number(found[1])}{self._notation.unit_space}{found[2]}{found[3]}{self._notation.byte}"
 
 
 def with_fixed_spaces(text: str, language: str) -> str:
@@ -102,6 +105,7 @@ def with_fixed_spaces(text: str, language: str) -> str:
     In the files stand ordinary spaces, which everybody can see and type.
     """
     notation = _NOTATIONS.get(language, Notation())
-    if notation.joins_units:
-        text = _GROUP_SPACE.sub(NARROW_SPACE, _UNIT_SPACE.sub(NARROW_SPACE, text))
+    text = _UNIT_SPACE.sub(notation.unit_space, text)
+    if notation.group == NARROW_SPACE:
+        text = _GROUP_SPACE.sub(NARROW_SPACE, text)
     return _MARK_SPACE.sub(NARROW_SPACE, text) if notation.joins_marks else text

@@ -207,3 +207,36 @@ def test_the_table_of_devices_is_plausible() -> None:
         assert device.source.startswith("https://")
         assert all(1e12 < peak < 1e16 for peak in device.peak_flops.values())
         assert device.training_dtype in device.peak_flops
+
+
+def test_a_steep_start_is_no_outlier(tmp_path: Path) -> None:
+    """Where the loss falls fast, the lines around one say nothing about it."""
+    text = "".join(
+        f"iter {i}: loss {2 + 9 * 0.9**i + 0.01 * (i * 7 % 5):.4f}, time 33.00ms, mfu 11.09%\n"
+        for i in range(200)
+    )
+    lines = explained(text, tmp_path, (0, 199))
+    first, last = lines["iter 0: loss 11.0000, time 33.00ms, mfu 11.09%"], list(lines.values())[-1]
+    assert "scatter" not in first["loss"]
+    assert "this one is nothing special" in last["loss"]
+
+
+def test_a_loss_beyond_a_million_has_no_perplexity_in_figures(tmp_path: Path) -> None:
+    text = "iter 0: loss 130.5923, time 33.00ms, mfu 11.09%\n"
+    (loss,) = (parts["loss"] for parts in explained(text, tmp_path, (0, 0)).values())
+    assert "130.5923 nats are 188.405 bits per token" in loss
+    assert "inf" not in loss
+
+
+def test_tokens_of_several_devices_are_not_set_against_one_peak(tmp_path: Path) -> None:
+    """nanochat prints the tokens per second of all GPUs beside the MFU of one."""
+    head = "GPU: NVIDIA H100 80GB HBM3 | Peak FLOPS (BF16): 9.89e+14\nEstimated FLOPs per token: 4.9e+09\n"
+    for tokens, said in ((102_000, True), (816_000, False)):
+        text = head + "".join(
+            f"step {i:05d}/01000 (0.10%) | loss: 2.{i:04d} | lrm: 1.00 | dt: 645.00ms | tok/sec: {tokens:,} "
+            f"| bf16_mfu: 50.77 | epoch: 1 | total time: 1.00m\n"
+            for i in range(30)
+        )
+        (mfu,) = (parts["mfu"] for parts in explained(text, tmp_path, (29, 29)).values())
+        assert "989.000 TFLOP/s" in mfu
+        assert ("tokens per second" in mfu) == said

@@ -4,7 +4,7 @@ import math
 
 from nanogpt_cli.explain.case import Case
 from nanogpt_cli.explain.lines.rate import explain_rate
-from nanogpt_cli.explain.lines.words import ExplainedLine, Words, surprise
+from nanogpt_cli.explain.lines.words import ExplainedLine, Words
 from nanogpt_cli.explain.records import EvalPoint
 
 # From this difference on "some difference is normal" would be wrong to say (as in the rule for overfitting).
@@ -39,7 +39,7 @@ class EvaluationExplainer:
         if point.train_loss is None:
             return ""
         batches = self.case.setting("eval_iters")
-        value = self._words.say("loss_value", **surprise(point.train_loss))
+        value = self._words.loss(point.train_loss)
         if batches is None:
             return self._words.join([*self._words.once("train_loss_unknown"), value])
         return self._words.join([*self._words.once("train_loss", eval_iters=int(batches)), value])
@@ -52,7 +52,7 @@ class EvaluationExplainer:
                 self._words.say("val_bpb_value", bpb=point.val_loss, nats=nats),
             ]
         key = "val_loss" if point.train_loss is not None else "val_loss_alone"
-        return [*self._words.once(key), self._words.say("loss_value", **surprise(point.val_loss))]
+        return [*self._words.once(key), self._words.loss(point.val_loss)]
 
     def _standing(self, point: EvalPoint) -> list[str]:
         earlier = [e for e in self.case.vals if e.iter_num < point.iter_num]

@@ -7,7 +7,7 @@ import statistics
 from nanogpt_cli.explain.case import Case
 from nanogpt_cli.explain.lines.mfu import MfuExplainer, is_slow
 from nanogpt_cli.explain.lines.rate import explain_rate
-from nanogpt_cli.explain.lines.words import ExplainedLine, Words, surprise
+from nanogpt_cli.explain.lines.words import ExplainedLine, Words
 from nanogpt_cli.explain.records import IterPoint
 
 _NEIGHBOURS = 25  # losses on each side whose median is the trend at a line
@@ -70,7 +70,7 @@ class IterationExplainer:
         if not self.run.nanogpt_habits and not self.case.ours and not self.run.smoothed:
             kind = "other"
         texts = self._words.once(f"loss_{kind}")
-        texts.append(self._words.say("loss_value", **surprise(point.loss)))
+        texts.append(self._words.loss(point.loss))
         if self.run.untrained_loss is not None and self.run.vocab_size:
             vocab, expected = self.run.vocab_size, self.run.untrained_loss
             texts += self._words.once("loss_expected", vocab=vocab, expected=expected)
@@ -91,6 +91,12 @@ class IterationExplainer:
         noise = self.case.batch_noise
         if len(near) < _MIN_NEIGHBOURS or not noise or point.loss is None:
             return []
+        halves = [
+            statistics.median(p.loss for p in half)
+            for half in (near[: len(near) // 2], near[len(near) // 2 :])
+        ]
+        if abs(halves[0] - halves[1]) > noise:
+            return []  # it falls (or rises) too steeply here for its neighbours to be a measure
         usual = statistics.median(p.loss for p in near)
         away = (point.loss - usual) / noise
         key = "loss_usual" if abs(away) < _UNUSUAL else "loss_high" if away > 0 else "loss_low"

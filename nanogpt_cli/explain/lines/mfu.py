@@ -17,6 +17,7 @@ _SOURCE = re.compile(
 # what one line did to it is gone.
 _HALF_GONE_LINES = math.ceil(math.log(0.5) / math.log(0.9))
 _TENTH_LEFT_LINES = math.ceil(math.log(0.1) / math.log(0.9))
+_OWN_TOLERANCE = 0.05
 _AVERAGE_TOLERANCE = 0.001  # both numbers are printed to 0.01 %
 
 
@@ -112,14 +113,17 @@ class MfuExplainer:
         peak = self.run.peak_flops
         assert peak
         texts = self._words.once("mfu_ours", tera=peak / _TERA, source=self._source())
-        if self.run.flops_per_token and point.tokens_per_second:
+        if not (self.run.flops_per_token and point.tokens_per_second and point.mfu):
+            return texts
+        own = self.run.flops_per_token * point.tokens_per_second / peak
+        if abs(own / point.mfu - 1) < _OWN_TOLERANCE:  # else the tokens are those of several devices
             texts.append(
                 self._words.say(
                     "mfu_ours_formula",
                     flops_per_token=self.run.flops_per_token,
                     tokens_per_second=point.tokens_per_second,
                     tera=peak / _TERA,
-                    own=100 * self.run.flops_per_token * point.tokens_per_second / peak,
+                    own=100 * own,
                 )
             )
         return texts

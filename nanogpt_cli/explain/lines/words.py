@@ -1,13 +1,14 @@
 """What the explainers of single lines share: the line and its parts, and a loss in other units."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from nanogpt_cli.explain.case import Number
 from nanogpt_cli.explain.catalogue import Catalogue
 
+_MAX_LOSS: Final = math.log(1e6)  # a perplexity beyond a million says nothing more
 SLOW: Final = 2.0  # times the usual; below that a line's time needs no reason
 
 
@@ -41,15 +42,15 @@ class Words:
         self._said.add(key)
         return [self.say(key, **numbers)]
 
+    def loss(self, loss: float) -> str:
+        """A loss in nats as perplexity and as bits per token."""
+        bits = loss / math.log(2)
+        if loss > _MAX_LOSS:
+            return self.say("loss_value_huge", loss=loss, bits=bits)
+        return self.say("loss_value", loss=loss, perplexity=math.exp(loss), bits=bits)
+
     def line(self, text: str, *parts: tuple[str, str]) -> ExplainedLine:
         """A line whose parts are (name of the label, words); parts without words are left out."""
         return ExplainedLine(
             text, tuple((self.say(f"label_{name}"), words) for name, words in parts if words)
         )
-
-
-def surprise(loss: float) -> Mapping[str, Number]:
-    """A loss in nats as perplexity and as bits per token."""
-    # exp overflows a float at 709, and beyond a million the figure says nothing more.
-    perplexity: Number = math.exp(loss) if loss < math.log(1e6) else math.inf
-    return {"loss": loss, "perplexity": perplexity, "bits": loss / math.log(2)}

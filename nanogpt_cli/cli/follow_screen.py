@@ -13,6 +13,7 @@ from rich.text import Text
 from nanogpt_cli.cli import console, explain_screen
 from nanogpt_cli.explain.catalogue import load_catalogue
 from nanogpt_cli.explain.follow import Change, Follower, changes, ended, open_source
+from nanogpt_cli.explain.parse import STDIN
 from nanogpt_cli.explain.report import Explanation, visible
 from nanogpt_cli.explain.show.text import certainty
 
@@ -34,15 +35,16 @@ def follow(
 ) -> Explanation:
     """Follow until the run ends, and return its explanation; Ctrl-C comes through as KeyboardInterrupt."""
     follower = Follower(open_source(name, sys.stdin.buffer), name, language)
+    words = load_catalogue(language)
+    shown_name = words.text("page", "stdin") if name == STDIN else visible(name)
     stdout = explain_screen.stdout_console()
     if as_json:
         view: _View = _JsonLines()
     elif explain_screen.is_rich(stdout):
-        view = _LiveScreen(stdout, language, visible(name))
+        view = _LiveScreen(stdout, language, shown_name)
     else:
         view = _Lines(language)
-    words = load_catalogue(language)
-    console.note(words.text("follow", "following", name=visible(name)), quiet=quiet or as_json)
+    console.note(words.text("follow", "following", name=shown_name), quiet=quiet or as_json)
     last: Explanation | None = None
     try:
         with view:

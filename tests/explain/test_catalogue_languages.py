@@ -272,6 +272,13 @@ def test_a_change_is_said_in_the_language() -> None:
     assert line.startswith("itération 16\u202f: note\u202f: ")
 
 
+def test_the_page_names_its_language_and_script() -> None:
+    tags = {"en": "en", "es": "es", "fr": "fr", "zh": "zh-Hans"}
+    for language in languages():
+        page = html_page(explain_log(FIXTURES / "shakespeare_cpu.log", language=language))
+        assert f'<html lang="{tags[language]}">' in page
+
+
 def test_json_keeps_numbers_free_of_any_language() -> None:
     log = parse_text(eval_lines([(4.2, 4.2), (2.0, 2.1), (1.6, 1.8)]) + iter_lines(falling(4.2, 1.6, 50)))
     english, french = (explain(log, language=language).to_json() for language in ("en", "fr"))

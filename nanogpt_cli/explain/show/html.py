@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element
 from nanogpt_cli.files import templates_dir
 
 Child = Element | str | None
+_TAGS = {"zh": "zh-Hans"}  # BCP 47: browsers choose the glyphs by it
 
 
 def element(tag: str, *children: Child, **attributes: str) -> Element:
@@ -42,7 +43,7 @@ def page(title: str, language: str, body: Element) -> str:
     template = string.Template((folder / "page.html").read_text(encoding="utf-8"))
     digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
     return template.substitute(
-        lang=html.escape(language),
+        lang=html.escape(_TAGS.get(language, language)),
         title=html.escape(title),
         style=style,
         style_hash=f"sha256-{digest}",

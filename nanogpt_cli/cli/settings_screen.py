@@ -18,7 +18,7 @@ from nanogpt_cli.explain.show.wrap import columns, wrap
 
 _MAX_WIDTH: Final = 120  # longer lines of prose are hard to read
 _WIDE: Final = 100  # from here on a setting's name and its explanation stand side by side
-_NAMES_WIDTH: Final = 34
+_NAMES_WIDTH: Final = 36
 
 
 def show(explanation: SettingsExplanation) -> None:
@@ -58,11 +58,10 @@ def _wide(row: ExplainedSetting, words: Catalogue, width: int) -> RenderableType
     table.add_column()
     room = width - _NAMES_WIDTH - 2
     left = Text()
-    for style, text in (
-        ("bold", row.setting.name),
-        (_style(row), f"= {_typed(row.value)}"),
-        ("dim", _origin(row, words)),
-    ):
+    lines = [("bold", row.setting.name), (_style(row), f"= {_typed(row.value)}"), ("dim", row.origin)]
+    if not row.is_default:
+        lines.append(("dim", words.text("words", "default_of", default=_typed(row.setting.default))))
+    for style, text in lines:
         left.append("\n".join(wrap(text, _NAMES_WIDTH)) + "\n", style=style)
     left.rstrip()
     right = Text("\n".join(wrap(row.meaning, room)) + "\n", style="dim")

@@ -12,6 +12,7 @@ from nanogpt_cli.data.batches import Batches
 from nanogpt_cli.data.dataset import Dataset
 from nanogpt_cli.data.token_files import Tokens
 from nanogpt_cli.data.tokenizers import Tokenizer
+from nanogpt_cli.errors import NanoGPTError
 
 _PIECES: Final = 64  # samples are that many pieces at equal distances
 _COUNTED_TOKENS: Final = 1 << 21  # enough to know the frequency of all but the rarest tokens
@@ -35,7 +36,8 @@ def text_facts(dataset: Dataset, *, block_size: int, batch_size: int, seed: int)
     """Facts of a dataset for batches of `batch_size` windows of `block_size` tokens of its val split."""
     train = dataset.tokens("train")
     nats = _unigram_nats(train)
-    chars, words = _lengths(train, dataset.tokenizer)
+    # A vocabulary that is only assumed may have to be fetched first, and may be another one.
+    chars, words = _lengths(train, dataset.tokenizer if dataset.vocab_source else None)
     return TextFacts(
         chars_per_token=chars,
         words_per_token=words,
@@ -72,7 +74,10 @@ def _lengths(tokens: Tokens, tokenizer: Tokenizer | None) -> tuple[float | None,
     if tokenizer is None:
         return None, None
     sample = _sample(tokens, _READ_TOKENS)
-    text = tokenizer.decode(sample.tolist())
+    try:
+        text = tokenizer.decode(sample.tolist())
+    except NanoGPTError:
+        return None, None  # a vocabulary that is not on this machine: training needs none either
     words = len(text.split())
     parted = words > 0 and len(text) / words <= _LONGEST_WORD
     return len(text) / len(sample), (words / len(sample) if parted else None)

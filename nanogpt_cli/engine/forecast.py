@@ -58,14 +58,15 @@ def forecast(
     with torch.device("meta"):
         skeleton = new_model(shape)
     memory = estimate_memory(config, shape.vocab_size, hardware)
+    on_cpu = hardware.device.type == "cpu"  # whose cores and memory several processes share
     available = available_memory(hardware)
+    if available is not None and on_cpu:
+        available //= world_size
     peak, peak_source = flops.peak_flops(hardware, remember=False)
-    # Several processes on one machine's CPU share its cores; GPUs they have one each.
-    share = 1.0 if hardware.device.type == "cpu" else 1 / world_size
     work = probe.Work(
         micro_batches=config.gradient_accumulation_steps,
         eval_batches=config.eval_iters,
-        share=share,
+        share=1.0 if on_cpu else 1 / world_size,
         flops_per_token=flops.model_flops_per_token(skeleton),
         peak_flops=peak,
     )
@@ -102,7 +103,7 @@ def forecast(
         head_size=shape.head_size,
         flops_per_token=work.flops_per_token,
         attention_share=1 - matmul_flops / work.flops_per_token,
-        peak_flops=peak * world_size,
+        peak_flops=peak if on_cpu else peak * world_size,
         peak_source=peak_source,
         weights_bytes=memory.weights_bytes,
         gradients_bytes=memory.gradients_bytes,

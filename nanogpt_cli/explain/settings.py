@@ -195,7 +195,8 @@ def _forecast_rows(case: RunCase, words: Catalogue) -> list[tuple[str, str]]:
         text = words.text("forecast", key, **_shown(numbers, words))
         rows.append((words.text("forecast", f"label_{label}"), text))
 
-    row("parameters", "parameters", n_params=found.n_params, total=found.n_params_total)
+    counted = "parameters" if found.n_params < found.n_params_total else "parameters_all"
+    row("parameters", counted, n_params=found.n_params, total=found.n_params_total)
     row(
         "memory",
         "memory",

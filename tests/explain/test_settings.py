@@ -230,6 +230,10 @@ def test_the_forecast_adds_up() -> None:
     assert rows["time"].startswith("about 1 min 24 s: 1 min 20 s of training, 4.5 s in 9 evaluations")
 
 
+def test_one_count_where_there_are_no_positions() -> None:
+    assert dict(explain(forecast={"n_params_total": 795_904}).forecast_rows)["parameters"] == "795,904"
+
+
 def test_an_estimate_is_not_called_a_measurement() -> None:
     timing = dataclasses.replace(TIMING, basis="estimated", probe_rows=0, first_loss=None)
     rows = dict(explain(forecast={"timing": timing}).forecast_rows)

@@ -7,6 +7,7 @@ import pytest
 from rich.text import Text
 
 from nanogpt_cli.config.schema import SETTINGS
+from nanogpt_cli.engine import flops, probe
 from tests.cli.tiny_run import FLAGS, prepare, train, trained
 from tests.helpers import run_cli
 
@@ -37,6 +38,13 @@ NANOGPT_FLAGS = (
     *("--log_interval=1", "--block_size=64", "--batch_size=12", "--n_layer=4", "--n_head=4", "--n_embd=128"),
     *("--max_iters=2000", "--lr_decay_iters=2000", "--dropout=0.0"),
 )
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe of three steps, however short they are, and no matrix products for the peak."""
+    monkeypatch.setattr(probe, "_TIMED_SECONDS", 0.0)
+    monkeypatch.setattr(flops, "measure_gemm", lambda _hardware: 1e11)
 
 
 def files() -> dict[str, int]:
@@ -182,6 +190,26 @@ def test_lang_alone_is_a_mistake() -> None:
     result = run_cli("train", "--explain", "--lang", "klingon")
     assert result.code == 2
     assert "klingon" in result.err
+
+
+@pytest.mark.parametrize(
+    ("variable", "language", "words"),
+    [
+        ("NANOGPT_LANG", "es", "por omisión"),
+        ("LC_ALL", "fr_CA.UTF-8", "par défaut"),
+        ("LANG", "zh_CN", "默认值"),
+    ],
+)
+def test_the_language_is_the_readers(
+    monkeypatch: pytest.MonkeyPatch, variable: str, language: str, words: str
+) -> None:
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, language)
+    prepare()
+    result = train("--explain")
+    assert f"\n    {words}\n" in result.out
+    assert words not in train("--explain", "--lang", "en").out
 
 
 def test_eval_only_and_no_iterations() -> None:

@@ -21,6 +21,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("max_iters", {}, {}, "tokens ratio_few"),
     ("max_iters", {}, {"max_iters": 20_000}, "tokens ratio_near"),
     ("max_iters", {}, {"max_iters": 100_000}, "tokens ratio_many"),
+    ("max_iters", {}, {"max_iters": 10**9}, "tokens too_long! ratio_many"),
     ("max_iters", {}, {"init_from": "gpt2"}, "tokens"),
     ("max_iters", {"resumed_from_iter": 500}, {}, "tokens left ratio_few"),
     ("max_iters", {"resumed_from_iter": 2000}, {}, "nothing"),

@@ -4,12 +4,13 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
-from nanogpt_cli.explain.effects.case import Bytes, Effect, RunCase, Sentence, say, warn
+from nanogpt_cli.explain.effects.case import Bytes, Effect, RunCase, Seconds, Sentence, say, warn
 
 # Hoffmann et al. 2022, "Training Compute-Optimal Large Language Models" (Chinchilla): about 20 tokens for
 # each parameter. Far from it is worth a word, no warning: it is no law, least of all for tiny models.
 _FEW_TOKENS_PER_PARAM: Final = 10
 _MANY_TOKENS_PER_PARAM: Final = 60
+_TOO_LONG_SECONDS: Final = 60 * 86_400  # hardly anybody means to wait for months
 _SMALL_FOR_GPU: Final = 4096  # tokens of a micro-batch, below which a GPU mostly waits for work
 
 
@@ -43,6 +44,8 @@ def max_iters(case: RunCase) -> Iterator[Sentence]:
     )
     if case.forecast.resumed_from_iter is not None:
         yield say("left", left=case.iters_left)
+    if case.total_seconds > _TOO_LONG_SECONDS:
+        yield warn("too_long", all=Seconds(case.total_seconds))
     if case.pretrained:
         return
     ratio = case.tokens_per_param

@@ -31,6 +31,7 @@ class Notation:
     byte: str = "B"
     unit_space: str = " "  # before a unit, where no line may end
     joins_marks: bool = False  # no-break spaces before ; : ! ? » and after «
+    hanzi: bool = False  # a space stands between Chinese and Latin letters or digits, none inside Chinese
 
 
 _NOTATIONS: Final[Mapping[str, Notation]] = {
@@ -41,7 +42,7 @@ _NOTATIONS: Final[Mapping[str, Notation]] = {
         before_percent=NARROW_SPACE,
         unit_space=NARROW_SPACE,
     ),
-    "zh": Notation(unit_space="\N{NO-BREAK SPACE}"),
+    "zh": Notation(unit_space="\N{NO-BREAK SPACE}", hanzi=True),
     "fr": Notation(
         decimal=",",
         group=NARROW_SPACE,
@@ -51,6 +52,7 @@ _NOTATIONS: Final[Mapping[str, Notation]] = {
         joins_marks=True,
     ),
 }
+_HANZI: Final = re.compile("[\u4e00-\u9fff]")
 _UNIT_SPACE: Final = re.compile(rf"(?<=[\d}}]) (?={_UNITS})")
 _GROUP_SPACE: Final = re.compile(r"(?<=\d) (?=\d{3}(?!\d))")
 _MARK_SPACE: Final = re.compile(r" (?=[;:!?»])|(?<=«) ")
@@ -67,7 +69,19 @@ class NumberFormatter(string.Formatter):
 
     def fill(self, template: str, numbers: Mapping[str, Any]) -> str:
         """The template with its numbers; KeyError where one is missing."""
-        return self.vformat(template, (), numbers)
+        if not self._notation.hanzi:
+            return self.vformat(template, (), numbers)
+        pieces = [""]
+        for literal, name, spec, _ in self.parse(template):
+            after_hanzi = literal.startswith(" ") and _HANZI.match(pieces[-1][-1:])
+            pieces.append(literal[1:] if after_hanzi else literal)
+            if name is None:
+                continue
+            value = self.format_field(numbers[name], spec or "")
+            if _HANZI.match(value) and pieces[-1].endswith(" "):
+                pieces[-1] = pieces[-1][:-1]
+            pieces.append(value)
+        return "".join(pieces)
 
     def format_field(self, value: Any, format_spec: str) -> str:
         """One placeholder's text."""

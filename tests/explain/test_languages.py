@@ -133,6 +133,15 @@ def test_durations(language: str, seconds: float, text: str) -> None:
     assert load_catalogue(language).duration(seconds).replace("\u202f", " ") == text
 
 
+def test_no_space_between_two_chinese_words() -> None:
+    chinese = NumberFormatter("zh")
+    assert chinese.fill("用 {trainer} 训练", {"trainer": "nanoGPT"}) == "用 nanoGPT 训练"
+    assert chinese.fill("用 {trainer} 训练", {"trainer": "自写循环"}) == "用自写循环训练"
+    assert chinese.fill("{time} 之后，{name}", {"time": "3 小时", "name": "a b"}) == "3 小时之后，a b"
+    with pytest.raises(KeyError):
+        chinese.fill("{there} {missing}", {"there": 1})
+
+
 # --- spaces at which no line may end
 
 

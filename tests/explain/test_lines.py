@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from nanogpt_cli.accelerators import ACCELERATORS, accelerator
-from nanogpt_cli.explain.report import explain_log
+from nanogpt_cli.explain.records import IterPoint, Run, Trainer
+from nanogpt_cli.explain.report import explain, explain_log
+from tests.explain.samples import run_log
 
 HEADER = """\
 Overriding: device = cuda
@@ -240,3 +242,13 @@ def test_tokens_of_several_devices_are_not_set_against_one_peak(tmp_path: Path) 
         (mfu,) = (parts["mfu"] for parts in explained(text, tmp_path, (29, 29)).values())
         assert "989.000 TFLOP/s" in mfu
         assert ("tokens per second" in mfu) == said
+
+
+@pytest.mark.parametrize(("trainer", "said"), [("nanogpt", True), ("torchtitan", False)])
+def test_only_nanogpts_parameters_are_said_to_be_counted_its_way(trainer: Trainer, said: bool) -> None:
+    run = Run(trainer=trainer, nanogpt_habits=said, n_params=8_030_261_248)
+    run.iters = [IterPoint(i, 8.2, 900.0) for i in range(1, 9)]
+    (counted,) = (
+        dict(line.parts)["parameters"] for line in explain(run_log(run)).lines if "number of" in line.text
+    )
+    assert ("nanoGPT counts so" in counted) == said

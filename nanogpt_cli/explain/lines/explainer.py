@@ -78,7 +78,8 @@ class LineExplainer:
     def _parameters(self, n_params: float) -> str:
         shape = self.case.model_shape
         if shape is None:
-            return self._words.say("parameters_header")
+            counts_so = self.run.nanogpt_habits or self.case.ours
+            return self._words.say("parameters_header" if counts_so else "parameters_other")
         n_layer, n_embd, _ = shape
         blocks = 12 * n_layer * n_embd**2
         return self._words.say(

@@ -7,6 +7,7 @@ known to be good; then either the whole dataset appears or nothing does.
 
 import math
 import time
+from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -184,6 +185,7 @@ class _Preparation:
         alphabet = Alphabet() if self._recipe.needs_alphabet else None
         sample = EvenSample(self._recipe.sample_bytes)
         surveys = []
+        sizes = [array("Q") for _ in self._sources]
         for number, source in enumerate(self._sources):
             wanted = sample if self._recipe.sample_bytes and number == 0 else None
             surveys.append(
@@ -194,12 +196,14 @@ class _Preparation:
                     checksum=checksum,
                     alphabet=alphabet,
                     sample=wanted,
+                    sizes=sizes[number] if source.collection else None,
                 )
             )
         request, own_val = self._request, len(self._sources) > 1
         splits = [
             choose_split(
                 found,
+                sizes=sizes[number],
                 collection=source.collection,
                 side="val" if number else "train" if own_val else None,
                 val_fraction=request.val_fraction,

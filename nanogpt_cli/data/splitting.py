@@ -1,25 +1,26 @@
 """Which text trains and which validates.
 
-One text is split by position, as nanoGPT does: its end validates. Of a collection whole documents are drawn:
-the side of document i depends on the seed and i alone, so that more documents at the end change nothing for
-those before. A validation text of one's own (--val-file) leaves the sources all for training.
+One text is split by position, as nanoGPT does: its end validates. Of a collection whole documents are drawn,
+in an order that the seed and their numbers decide, until they hold the share of the text that was asked for.
+In a large collection the share comes by itself: there the side of document i depends on the seed and i alone.
+A validation text of one's own (--val-file) leaves the sources all for training.
 """
 
 import functools
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
 
 from nanogpt_cli.data.meta import DatasetMeta, SplitRule
-from nanogpt_cli.data.survey import Survey
+from nanogpt_cli.data.survey import MOST_SIZES, Survey
 from nanogpt_cli.errors import NanoGPTError
 
 _WHOLE: Final = sys.maxsize  # every character of a document
-_DRAWN_AT_ONCE: Final = 1 << 16
+_DRAWN_AT_ONCE: Final = MOST_SIZES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +29,9 @@ class Split:
 
     rule: SplitRule
     position: int = 0  # other rules than documents: characters of each document that train
-    val_fraction: float = 0.0  # rule documents, as the next two
+    drawn: frozenset[int] | None = None  # rule documents: those that validate, unless they are very many
+    val_fraction: float = 0.0  # rule documents with very many, as the next one
     seed: int = 0
-    moved: int | None = None  # the one document that had to change sides, as all were on one
 
     def train_characters(self, document: int) -> int:
         """How many characters of document number `document` train."""
@@ -39,23 +40,26 @@ class Split:
         return self.position
 
     def _validates(self, document: int) -> bool:
+        if self.drawn is not None:
+            return document in self.drawn
         block, place = divmod(document, _DRAWN_AT_ONCE)
-        drawn = bool(_draws(self.seed, block)[place] < self.val_fraction)
-        return drawn != (document == self.moved)
+        return bool(_draws(self.seed, block)[place] < self.val_fraction)
 
     def to_document(self) -> dict[str, object]:
         """As JSON."""
-        return dict(vars(self))
+        return {**vars(self), "drawn": None if self.drawn is None else sorted(self.drawn)}
 
 
 def split_from_document(document: Mapping[str, Any]) -> Split:
-    """The inverse of `Split.to_document`."""
-    return Split(**document)
+    """The inverse of `Split.to_document`; raises KeyError or TypeError for anything else."""
+    drawn = document["drawn"]
+    return Split(**{**document, "drawn": None if drawn is None else frozenset(drawn)})
 
 
 def choose_split(
     found: Survey,
     *,
+    sizes: Sequence[int] = (),
     collection: bool,
     side: Literal["train", "val"] | None,
     val_fraction: float,
@@ -64,28 +68,31 @@ def choose_split(
 ) -> Split:
     """How to split a text that has been surveyed; an empty split is an error.
 
-    `side` is given where there is a validation text of its own: all of this text goes there.
+    `side` is given where there is a validation text of its own: all of this text goes there. `sizes` are the
+    characters of each document of a collection, or of the first ones where they are very many.
     """
     if side is not None:
         _check_any(found, label)
         return Split(rule="val_file", position=_WHOLE if side == "train" else 0)
     if collection and found.documents > 1:
-        moved = _to_move(found.documents, val_fraction, seed)
-        return Split(rule="documents", val_fraction=val_fraction, seed=seed, moved=moved)
+        drawn = _draw(sizes, val_fraction, seed) if len(sizes) == found.documents else None
+        return Split(rule="documents", drawn=drawn, val_fraction=val_fraction, seed=seed)
     return Split(rule="position", position=_position(found, val_fraction, label))
 
 
-def _to_move(documents: int, val_fraction: float, seed: int) -> int | None:
-    """The document nearest to the other side, where the draw put all on one; None where it did not."""
-    lowest, highest = (2.0, 0), (-1.0, 0)
-    for block in range(-(-documents // _DRAWN_AT_ONCE)):
-        draws = _draws(seed, block)[: documents - block * _DRAWN_AT_ONCE]
-        low, high = int(draws.argmin()), int(draws.argmax())
-        lowest = min(lowest, (float(draws[low]), low + block * _DRAWN_AT_ONCE))
-        highest = max(highest, (float(draws[high]), high + block * _DRAWN_AT_ONCE))
-        if lowest[0] < val_fraction <= highest[0]:
-            return None
-    return lowest[1] if lowest[0] >= val_fraction else highest[1]
+def _draw(sizes: Sequence[int], val_fraction: float, seed: int) -> frozenset[int]:
+    """The documents that validate: each that is drawn and brings their text nearer to its share.
+
+    So one that is far too long is left to train. At least one document is on either side.
+    """
+    wanted = sum(sizes) * val_fraction
+    order = [int(number) for number in np.argsort(_draws(seed, 0)[: len(sizes)], kind="stable")]
+    drawn: set[int] = set()
+    for number in order:
+        if sizes[number] < 2 * wanted and len(drawn) < len(sizes) - 1:
+            drawn.add(number)
+            wanted -= sizes[number]
+    return frozenset(drawn or {min(order, key=lambda number: sizes[number])})
 
 
 @functools.lru_cache(maxsize=4)

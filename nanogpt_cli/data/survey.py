@@ -6,6 +6,7 @@ vocabulary to be trained needs text from all over the corpus.
 
 import hashlib
 import itertools
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -18,6 +19,7 @@ from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import Progress, Reporter
 
 BATCH_CHARACTERS: Final = 1 << 18
+MOST_SIZES: Final = 1 << 16  # of documents; of so many the draw gives each split its share of the text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +47,11 @@ def survey(
     checksum: bool = False,
     alphabet: Alphabet | None = None,
     sample: EvenSample | None = None,
+    sizes: "array[int] | None" = None,
 ) -> Survey:
     """Read the whole source once, in constant memory; `alphabet` and `sample` are filled on the way.
+
+    So are `sizes`, with the characters of each document up to `MOST_SIZES`.
 
     The checksum that a dataset keeps is of the very text that was encoded, and taken then; here it costs half
     of the time, and is needed only to compare the text with that of a dataset which exists.
@@ -67,7 +72,7 @@ def survey(
 
     def counted() -> Iterator[Batch]:
         nonlocal characters, documents
-        for batch in _batches(source):
+        for batch in _batches(source, sizes):
             characters += sum(map(len, batch.texts))
             documents += batch.documents
             if sample is not None:
@@ -117,20 +122,22 @@ def utf8_of(text: str, label: str) -> bytes:
         ) from None
 
 
-def _batches(source: Source) -> Iterator[Batch]:
+def _batches(source: Source, sizes: "array[int] | None") -> Iterator[Batch]:
     texts: list[str] = []
     size = documents = 0
     for document in source.documents():
-        is_new = True
+        length = 0
         for text in document:
             if not text:
                 continue
-            documents += is_new
-            is_new = False
+            documents += length == 0
+            length += len(text)
             texts.append(text)
             size += len(text)
             if size >= BATCH_CHARACTERS:
                 yield Batch(texts, documents)
                 texts, size, documents = [], 0, 0
+        if length and sizes is not None and len(sizes) < MOST_SIZES:
+            sizes.append(length)
     if texts:
         yield Batch(texts, documents)

@@ -1,7 +1,9 @@
 """The parallel pipeline: the tokens of a simple loop, whatever the chunks, the threads and the pieces."""
 
 import hashlib
+import json
 import threading
+from array import array
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from nanogpt_cli.data.alphabet import Alphabet
 from nanogpt_cli.data.pipeline import Lane, in_order, thread_count
 from nanogpt_cli.data.sampling import EvenSample
 from nanogpt_cli.data.split_writer import Input, SplitWriter
-from nanogpt_cli.data.splitting import Split, choose_split
+from nanogpt_cli.data.splitting import Split, choose_split, split_from_document
 from nanogpt_cli.data.survey import Survey
 from nanogpt_cli.data.tokenizers import ByteTokenizer, TiktokenTokenizer, Tokenizer, build_tokenizer
 from nanogpt_cli.errors import NanoGPTError
@@ -172,28 +174,54 @@ def test_a_text_that_grows_between_the_passes_is_noticed(tmp_path: Path) -> None
 # ---- which side
 
 
-@given(st.integers(2, 400), st.floats(0.001, 0.999), st.integers(0, 5))
-def test_both_sides_get_a_document_and_more_documents_move_none(n: int, fraction: float, seed: int) -> None:
-    def sides(count: int) -> tuple[Split, list[bool]]:
-        found = Survey(characters=count, bytes=count, documents=count)
-        split = choose_split(
-            found, collection=True, side=None, val_fraction=fraction, seed=seed, label="memory"
-        )
-        return split, [split.train_characters(number) == 0 for number in range(count)]
-
-    split, val = sides(n)
+def drawn(sizes: list[int], fraction: float, seed: int) -> set[int]:
+    """The documents of these many characters that validate."""
+    found = Survey(characters=sum(sizes), bytes=sum(sizes), documents=len(sizes))
+    split = choose_split(
+        found, sizes=sizes, collection=True, side=None, val_fraction=fraction, seed=seed, label="memory"
+    )
+    assert split_from_document(json.loads(json.dumps(split.to_document()))) == split
     assert split.rule == "documents"
-    assert 0 < sum(val) < n
-    more, val_of_more = sides(n + 50)
-    differing = [i for i in range(n) if val[i] != val_of_more[i]]
-    assert set(differing) <= {split.moved, more.moved}
+    return {number for number in range(len(sizes)) if split.train_characters(number) == 0}
 
 
-def test_the_share_of_documents_is_about_the_fraction() -> None:
+@given(st.lists(st.integers(1, 1000), min_size=2, max_size=300), st.floats(0.001, 0.999), st.integers(0, 5))
+def test_both_sides_get_a_document(sizes: list[int], fraction: float, seed: int) -> None:
+    val = drawn(sizes, fraction, seed)
+    assert 0 < len(val) < len(sizes)
+    assert drawn(sizes, fraction, seed) == val
+
+
+@given(st.lists(st.integers(1, 1000), min_size=40, max_size=300), st.floats(0.05, 0.5), st.integers(0, 5))
+def test_the_share_of_the_text_is_the_fraction(sizes: list[int], fraction: float, seed: int) -> None:
+    """Off by less than half of the longest document that may validate."""
+    wanted = fraction * sum(sizes)
+    if min(sizes) < 2 * wanted:
+        got = sum(sizes[number] for number in drawn(sizes, fraction, seed))
+        left = [sizes[number] for number in range(len(sizes)) if number not in drawn(sizes, fraction, seed)]
+        assert got - wanted <= max(sizes) / 2
+        assert wanted - got <= min(left) / 2
+
+
+def test_a_document_far_too_long_to_validate_trains() -> None:
+    for seed in range(20):
+        val = drawn([10] * 10 + [1000] + [10] * 10, 0.1, seed)
+        assert 10 not in val
+        assert len(val) == 12
+    assert len({frozenset(drawn([10] * 30, 0.1, seed)) for seed in range(5)}) == 5, "the seed draws"
+
+
+def test_the_survey_measures_each_document() -> None:
+    source, sizes = MemorySource([["ab", "", "c"], [""], ["de"], []]), array("Q")
+    look(source, sizes=sizes)
+    assert list(sizes) == [3, 2]
+
+
+def test_of_very_many_documents_about_the_fraction_is_drawn() -> None:
     found = Survey(characters=1, bytes=1, documents=100_000)
     split = choose_split(found, collection=True, side=None, val_fraction=0.1, seed=1, label="memory")
-    drawn = sum(split.train_characters(number) == 0 for number in range(100_000))
-    assert 9_500 < drawn < 10_500
+    count = sum(split.train_characters(number) == 0 for number in range(100_000))
+    assert 9_500 < count < 10_500
     other = choose_split(found, collection=True, side=None, val_fraction=0.1, seed=2, label="memory")
     assert any(split.train_characters(i) != other.train_characters(i) for i in range(100))
 

@@ -28,7 +28,7 @@ _TERMINAL = ("FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE
 def isolation(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An empty current folder (tmp_path), an empty home and caches beside it, 80 columns, no colour."""
+    """An empty current folder (tmp_path), an empty home and caches beside it, English, 80 columns, no colour."""
     for name in list(os.environ):
         if name in _DISTRIBUTED + _TERMINAL or name.startswith(_FOREIGN_PREFIXES):
             monkeypatch.delenv(name)
@@ -41,6 +41,7 @@ def isolation(
         "HF_HUB_OFFLINE": "1",
         "NANOGPT_CACHE_DIR": str(home / "nanogpt"),
         "TIKTOKEN_CACHE_DIR": str(home / "tiktoken"),
+        "NANOGPT_LANG": "en",
         "NO_COLOR": "1",
         "TERM": "xterm-256color",
         "COLUMNS": "80",

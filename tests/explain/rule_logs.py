@@ -111,7 +111,7 @@ MEMORY = "torch.OutOfMemoryError: CUDA out of memory. " + SIZES + HELD
 
 FIRES: dict[str, str | Log] = {
     "healthy": eval_lines(GOOD_EVALS),
-    "still_improving": eval_lines(GOOD_EVALS),
+    "still_improving": eval_lines([(4.2, 4.2), (2.4, 2.45), (1.9, 2.0), (1.7, 1.9), (1.65, 1.83)]),
     "plateau": eval_lines(FLAT),
     "undertrained": eval_lines(GOOD_EVALS),
     "overfitting": eval_lines(FORGETTING),

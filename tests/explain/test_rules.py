@@ -38,7 +38,7 @@ def test_a_healthy_run_gets_no_warning() -> None:
 
 def test_our_healthy_run_gets_only_good_news() -> None:
     text = metrics([*falling(4.2, 1.9, 21)], end="finished")
-    assert codes(text) == ("healthy", "finished", "undertrained", "still_improving")
+    assert codes(text) == ("healthy", "finished", "undertrained")
 
 
 def test_the_pair_of_nanogpt() -> None:
@@ -51,6 +51,28 @@ def test_the_pair_of_nanogpt() -> None:
     assert slow.numbers["extra_ms"] == pytest.approx(4446.83 - 33.23)
     assert slow.numbers["mfu_expected_percent"] == pytest.approx(9.99, abs=0.005)
     assert "0.9 x 11.09 + 0.1 x 0.08 = 9.99 %" in slow.message
+
+
+def test_one_thing_is_said_once() -> None:
+    """Under-trained says that it still improves; learning by heart says that nothing was evaluated."""
+    rush = codes(eval_lines([(4.2, 4.2), (2.5, 2.5), (2.0, 2.0), (1.8, 1.8), (1.6, 1.6)]))
+    assert "undertrained" in rush
+    assert "still_improving" not in rush
+    by_heart = codes(MORE["overfitting.by_heart"])
+    assert "overfitting" in by_heart
+    assert "never_evaluated" not in by_heart
+
+
+def test_spikes_that_left_validation_worse_did_not_heal() -> None:
+    spikes = finding(MORE["lr_too_high.spikes"], "loss_spike")
+    assert "lr_too_high" in codes(MORE["lr_too_high.spikes"])
+    assert spikes.title == "Loss spikes"
+    assert spikes.severity == "warning"
+
+
+def test_a_log_that_names_no_checkpoint_proves_no_problem() -> None:
+    """A fork may save without a word, so it comes after the verdict on the learning."""
+    assert finding(FIRES["checkpoint_missing"], "checkpoint_missing").severity == "info"
 
 
 def test_strength_of_overfitting() -> None:

@@ -130,7 +130,7 @@ def checkpoint_missing(case: Case) -> Finding | None:
         return None
     return Finding(
         code="checkpoint_missing",
-        severity="warning",
+        severity="info",  # a fork may save without a word; the log alone does not prove it
         iters=(later[-1].iter_num,),
         confidence=0.7,
         numbers={"n_evals": len(later), "last_iter": run.last_iter or 0},

@@ -253,6 +253,8 @@ def loss_spike(case: Case) -> Finding | None:
     recovered = (case.recent_loss() or 0.0) < level + max(
         _RISE_NATS, _RISE_RATIO * level, 2 * case.batch_noise
     )
+    # Batches that swing hide what is left of a blow; evaluations that got worse show it.
+    recovered = recovered and unstable(case) is None
     # A line that is high and the next one normal was a batch of odd text, not a blow to the weights.
     blows = sum(episode.n_points >= _BLOW_MIN_POINTS for episode in episodes)
     harmless = recovered and blows < _BLOWS_TO_WARN

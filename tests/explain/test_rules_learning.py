@@ -19,6 +19,15 @@ from tests.explain.samples import (
 PROBLEMS = {"overfitting", "unstable", "diverged", "loss_spike", "split_mismatch", "val_noise", "plateau"}
 
 
+def test_chat_fine_tuning_is_not_too_good_to_be_true() -> None:
+    """Answers are easier than prose, and the model began trained; from scratch the same number is a leak."""
+    assert "loss_below_expected" not in codes(nanochat([0.42, 0.39, 0.37, 0.36], falling(1.2, 0.8, 40)))
+    assert "loss_below_expected" in codes(nanochat([3.2, 0.6, 0.4, 0.36], falling(10.0, 0.8, 40)))
+    answers = nanochat([1.2, 1.0, 0.85, 0.8], falling(1.2, 0.8, 40))
+    answers.runs[0].val_unit, answers.runs[0].vocab_size = "nats", 65_536
+    assert "loss_below_expected" not in codes(answers)
+
+
 def test_how_fast_it_still_fell() -> None:
     found = finding(eval_lines([(4.2, 4.2), (2.5, 2.5), (2.0, 2.0), (1.8, 1.8), (1.6, 1.6)]), "undertrained")
     assert (found.numbers["half_iter"], found.numbers["last_iter"]) == (500, 1000)

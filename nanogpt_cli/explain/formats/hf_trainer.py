@@ -112,7 +112,8 @@ class HFTrainerReader:
     def _step(self, epoch: float, *, evaluating: bool) -> int:
         """The step a dict without one belongs to."""
         if self._bar > self._logged or (evaluating and self._bar):
-            step = self._bar
+            # A bar that is drawn seldom lags behind the lines counted since; a step back would be a resume.
+            step = max(self._bar, self._logged)
         elif self._total_steps and self._total_epochs and math.isfinite(epoch):
             step = round(min(epoch / self._total_epochs, 1.0) * self._total_steps)
         elif evaluating:

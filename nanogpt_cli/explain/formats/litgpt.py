@@ -34,7 +34,9 @@ _VAL: Final = re.compile(
 )
 _FINAL: Final = re.compile(rf"(?<![\w.])Final evaluation \| val loss: ({NUMBER})", re.ASCII)
 _TIME: Final = re.compile(rf"(?:iter|train) time: ({PLAIN})\s?(ms|s)\b", re.ASCII)
-_PARAMS: Final = re.compile(rf"^(?:Total parameters|Number of trainable parameters): ({COUNT})$", re.ASCII)
+_PARAMS: Final = re.compile(
+    rf"^(?:Total parameters|Number of (?P<frozen>non-)?trainable parameters): (?P<n>{COUNT})$", re.ASCII
+)
 _WALL: Final = re.compile(rf"^(?:\| - )?Training [Tt]ime ?: ?({PLAIN})\s?s$", re.ASCII)
 _SAVED: Final = re.compile(r"^Saving (?:checkpoint|\w{1,9} weights) to ")
 _SETTING: Final = re.compile(
@@ -89,7 +91,9 @@ class LitGPTReader:
 
     def _fact(self, line: str) -> bool:
         if found := _PARAMS.match(line):
-            self._assembler.header("litgpt").n_params = count(found[1])
+            run, n_params = self._assembler.header("litgpt"), count(found["n"]) or 0
+            # LoRA trains some millions beside the frozen billions: the model is both.
+            run.n_params = n_params + (run.n_params or 0 if found["frozen"] else 0)
         elif found := _WALL.match(line):
             self._assembler.end("litgpt", number(found[1]))
         elif _SAVED.match(line):

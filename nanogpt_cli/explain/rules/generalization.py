@@ -40,6 +40,9 @@ _CHARACTER_FLOOR: Final = 0.9
 _TOKEN_VOCAB: Final = 10_000
 _TOKEN_FLOOR: Final = 0.9
 _BYTE_FLOOR_BPB: Final = 0.45
+# An untrained model has about 3 bits per byte; chat fine-tuning of a trained one begins near 0.5.
+_TRAINED_BPB: Final = 1.0
+_TRAINED_SHARE: Final = 0.4
 # Two estimates of different text never agree to the last digit; of the same batches they do.
 _SAME_MIN_EVALS: Final = 4
 
@@ -217,7 +220,7 @@ def loss_below_expected(case: Case) -> Finding | None:
     if _same_numbers(pairs):
         return _too_low(last, case, floor=0.0, variant="same", confidence=0.95)
     floor = _floor(case)
-    if floor is None or last.val_loss >= floor:
+    if floor is None or last.val_loss >= floor or _began_trained(case):
         return None
     train = case.train_near(last.iter_num)
     if case.run.val_unit == "nats" and train is not None and last.val_loss - train > 0.5 * last.val_loss:
@@ -225,6 +228,16 @@ def loss_below_expected(case: Case) -> Finding | None:
     characters = case.run.val_unit == "nats" and (case.run.vocab_size or 0) <= _CHARACTER_VOCAB[1]
     variant = "characters" if characters else ""
     return _too_low(last, case, floor=floor, variant=variant, confidence=0.7)
+
+
+def _began_trained(case: Case) -> bool:
+    """Whether the first evaluation is a trained model's: fine-tuning's answers are easier than prose."""
+    first = case.vals[0].val_loss
+    if case.run.val_unit == "bpb":
+        return first < _TRAINED_BPB
+    untrained = case.untrained_loss
+    large = (case.run.vocab_size or 0) >= _TOKEN_VOCAB
+    return large and untrained is not None and first < _TRAINED_SHARE * untrained
 
 
 def _same_numbers(pairs: list[LossPair]) -> bool:

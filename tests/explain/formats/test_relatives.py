@@ -275,3 +275,23 @@ def test_llama2_c() -> None:
 )  # fmt: skip
 def test_the_format_is_said(text: str, trainer: str) -> None:
     assert parse_text(text).format == trainer
+
+
+def test_litgpt_lora_is_a_large_model_that_trains_a_few_weights() -> None:
+    text = "Number of trainable parameters: 12,226,560\nNumber of non-trainable parameters: 2,779,683,840\n"
+    assert only_run(text + LITGPT.splitlines()[-1] + "\n").n_params == 12_226_560 + 2_779_683_840
+
+
+def test_a_lagging_progress_bar_is_no_resume() -> None:
+    """tqdm draws once in a while into a file; the lines between are counted on from what it showed."""
+    lines = []
+    for epoch in range(1, 5):
+        lines += [f"{{'loss': {3 - 0.1 * epoch}, 'epoch': {epoch - 0.2 * i:.1f}}}" for i in (4, 3, 2, 1, 0)]
+        lines += [f"{{'eval_loss': {3 - 0.1 * epoch}, 'eval_runtime': 1.0, 'epoch': {epoch}.0}}"]
+        lines += [f" {epoch * 10}%|###       | {epoch * 100}/1000 [10:00<90:00,  6.00s/it]"]
+    run = only_run("\n".join(lines) + "\n")
+    assert run.resumed_at == []
+    assert len(run.evals) == 4
+    steps = [e.iter_num for e in run.evals]
+    assert steps == sorted(steps)
+    assert run.iters[-1].iter_num <= steps[-1]

@@ -28,7 +28,7 @@ _TERMINAL = ("FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE
 def isolation(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An empty current folder (tmp_path), an empty home and caches beside it, English, 80 columns, no colour."""
+    """An empty current folder (tmp_path), empty home and caches beside it, English, 80 columns, no colour."""
     for name in list(os.environ):
         if name in _DISTRIBUTED + _TERMINAL or name.startswith(_FOREIGN_PREFIXES):
             monkeypatch.delenv(name)

@@ -5,6 +5,7 @@ the second encodes it. Nothing is put in place before the text, the tokenizer, t
 known to be good; then either the whole dataset appears or nothing does.
 """
 
+import dataclasses
 import math
 import time
 from array import array
@@ -118,11 +119,7 @@ class _Preparation:
         self._threads = threads
         self._reporter = reporter
         self._recipe: Recipe = choose_recipe(request.tokenizer, request.tokenizer_options, reporter)
-        beside = [] if request.val_file is None else [request.val_file]
-        options = request.source_options
-        self._sources: list[Source] = [open_sources(request.sources, options, reporter, beside=beside)]
-        if request.val_file is not None:
-            self._sources.append(open_sources(beside, options, reporter, beside=request.sources))
+        self._sources = _open(request, reporter)
         self.folder = data_root / (check_name(name) if name is not None else self._sources[0].dataset_name)
         self._command = request.command(self.folder, "--overwrite")
 
@@ -322,6 +319,17 @@ class _Preparation:
 
     def _say(self, message: str) -> None:
         self._reporter.emit(Notice(message=message))
+
+
+def _open(request: Request, reporter: Reporter) -> list[Source]:
+    """All sources as one, and the validation text where there is one."""
+    options = request.source_options
+    if request.val_file is None:
+        return [open_sources(request.sources, options, reporter)]
+    val = [request.val_file]
+    for_val = dataclasses.replace(options, max_docs=None)  # which shortens what trains
+    validation = open_sources(val, for_val, reporter, flag="--val-file", beside=request.sources)
+    return [open_sources(request.sources, options, reporter, beside=val), validation]
 
 
 def _check_target(folder: Path) -> None:

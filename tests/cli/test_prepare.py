@@ -112,6 +112,33 @@ def test_a_validation_text_of_its_own() -> None:
     assert "exclude each other" in clash.err
 
 
+def test_a_validation_text_that_is_not_there() -> None:
+    missing = run_cli("prepare", "input.txt", "--val-file", "elsewhere/v.txt")
+    assert missing.err.splitlines() == [
+        "error: there is no file elsewhere/v.txt",
+        "hint: check the path that --val-file gives, or leave --val-file out: "
+        "a share of the text validates then",
+    ]
+    Path("val.txt").write_text("Grim-visaged war.\n" * 9)
+    assert run_cli("prepare", "input.txt", "--val-file", "vla.txt").err.endswith("hint: --val-file val.txt\n")
+    assert run_cli("prepare", "inptu.txt", "--val-file", "val.txt").err.splitlines() == [
+        "error: there is no file inptu.txt",
+        "hint: nanogpt prepare input.txt --tokenizer char",
+    ]
+    assert "standard input, -, can be read only once" in run_cli("prepare", "-", "--val-file", "-").err
+
+
+def test_max_docs_leaves_the_validation_text_whole() -> None:
+    Path("rows.jsonl").write_text(
+        '{"text": "Now is the winter of our discontent made glorious summer.\\n"}\n' * 9
+    )
+    document = run_cli(
+        *("prepare", "rows.jsonl", "--val-file", "rows.jsonl", "--max-docs", "2", "--json")
+    ).json()
+    assert document["splits"]["train"]["documents"] == 2
+    assert document["splits"]["val"]["documents"] == 9
+
+
 def test_documents_and_ids_in_the_report() -> None:
     for number in range(20):
         Path(f"texts/{number}.txt").parent.mkdir(exist_ok=True)

@@ -50,8 +50,11 @@ _USES: Final = (
 )
 
 
-def kind_of(name: str, options: SourceOptions) -> Kind:
-    """What `name` is; raises NanoGPTError where nothing can be read under it."""
+def kind_of(name: str, options: SourceOptions, *, flag: str | None = None) -> Kind:
+    """What `name` is; raises NanoGPTError where nothing can be read under it.
+
+    `flag` is the one it was given with, where it is no source to be named first.
+    """
     if name == STDIN:
         return Kind.STDIN
     if name in (PYTHON_DOCS, SHAKESPEARE):
@@ -63,7 +66,7 @@ def kind_of(name: str, options: SourceOptions) -> Kind:
         return Kind.HUB
     if is_glob(name) and Path(split_glob(name)[0]).is_dir():
         return Kind.GLOB
-    raise NanoGPTError(f"there is no file {path}", _missing_hint(path))
+    raise NanoGPTError(f"there is no file {path}", _missing_hint(path, flag))
 
 
 def refuse_unused(options: SourceOptions, kinds: Sequence[Kind], names: Sequence[str]) -> None:
@@ -103,11 +106,16 @@ def _kind_of_path(path: Path, options: SourceOptions) -> Kind:
     return Kind.TABLE if table_suffix_of(path) else Kind.TEXT
 
 
-def _missing_hint(path: Path) -> str:
+def _missing_hint(path: Path, flag: str | None) -> str:
     folder = path.parent
     texts = sorted(p.name for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
     near = difflib.get_close_matches(path.name, texts, n=1)
-    near = near or [name for name in texts if name.endswith(".txt")][:1]
+    if not flag:  # any text is a start, but none validates that was not meant to
+        near = near or [name for name in texts if name.endswith(".txt")][:1]
+    if near and flag:
+        return f"{flag} {shlex.quote(str(folder / near[0]))}"
+    if flag:
+        return f"check the path that {flag} gives, or leave {flag} out: a share of the text validates then"
     if near:
         return f"nanogpt prepare {shlex.quote(str(folder / near[0]))} --tokenizer char"
     return "check the path, or start with the built-in corpus: nanogpt prepare python-docs --tokenizer char"

@@ -26,9 +26,10 @@ def open_sources(
     options: SourceOptions | None = None,
     reporter: Reporter | None = None,
     *,
+    flag: str | None = None,
     beside: Sequence[str] = (),
 ) -> Source:
-    """The source that `names` are together; what cannot be read at all is an error here.
+    """The source that `names` are together, given with `flag`; what cannot be read at all is an error here.
 
     An option that none of them has a use for is an error too, unless it is for those named `beside` them.
     """
@@ -39,9 +40,9 @@ def open_sources(
         raise UsageError(f"--max-docs must be at least 1, not {options.max_docs}", "--max-docs 1000")
     if not all(name.strip() for name in names):  # an unset "$FILE", which would mean the current folder
         raise UsageError("a source has an empty name", "nanogpt prepare input.txt")
-    if names.count(STDIN) > 1:
+    if [*names, *beside].count(STDIN) > 1:
         raise UsageError("standard input, -, can be read only once", "name - once")
-    kinds = [kind_of(name, options) for name in names]
+    kinds = [kind_of(name, options, flag=flag) for name in names]
     refuse_unused(options, [*kinds, *(kind_of(name, options) for name in beside)], names)
     notes = _Notes(reporter or NullReporter())
     for name, kind in zip(names, kinds, strict=True):

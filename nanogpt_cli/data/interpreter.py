@@ -14,6 +14,9 @@ _SWITCH_SECONDS: Final = 2e-4
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _KEPT_BYTES: Final = 1 << 28
+# The documented upper limit, DEFAULT_MMAP_THRESHOLD_MAX on 64 bits: older versions refuse more, and would
+# keep their 128 kB for good once the other threshold is set.
+_MOST_MMAP_BYTES: Final = 1 << 25
 
 
 @contextlib.contextmanager
@@ -23,7 +26,7 @@ def set_for_blocks() -> Iterator[None]:
         with contextlib.suppress(OSError, AttributeError):  # another C library has no such knob
             c_library = ctypes.CDLL(None)
             c_library.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
-            c_library.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+            c_library.mallopt(_M_MMAP_THRESHOLD, _MOST_MMAP_BYTES)
     before = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_SECONDS)
     try:

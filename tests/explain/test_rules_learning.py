@@ -13,6 +13,7 @@ from tests.explain.samples import (
     falling,
     finding,
     iter_lines,
+    metrics,
     run_log,
 )
 
@@ -32,6 +33,14 @@ def test_how_fast_it_still_fell() -> None:
     found = finding(eval_lines([(4.2, 4.2), (2.5, 2.5), (2.0, 2.0), (1.8, 1.8), (1.6, 1.6)]), "undertrained")
     assert (found.numbers["half_iter"], found.numbers["last_iter"]) == (500, 1000)
     assert found.numbers["fall_percent"] == pytest.approx(20.0)
+
+
+def test_a_fall_is_judged_as_one_of_a_doubling() -> None:
+    """11 % from 100 to 250 iterations are 8 % for a doubling; 11 % from 125 to 250 are the first rush."""
+    losses = [(4.2, 4.2), (3.1, 3.1), (2.85, 2.85), (2.7, 2.7), (2.6, 2.6), (2.53, 2.53)]
+    assert "undertrained" not in codes(eval_lines(losses, 50))
+    losses = [(4.2, 4.2), (3.1, 3.1), (2.85, 2.85), (2.7, 2.7), (2.53, 2.53)]
+    assert "undertrained" in codes(eval_lines(losses, 50))
 
 
 def test_tokens_per_parameter() -> None:
@@ -226,3 +235,9 @@ def test_a_model_that_swings_is_no_noisy_estimate() -> None:
     swing = noisy([1.9] * 24, 0.06)
     text = eval_lines([(4.2, 4.2), *((value - 0.1, value) for value in swing)])
     assert "val_noise" not in codes(text)
+
+
+def test_a_stop_that_saved_leaves_no_tail() -> None:
+    losses = falling(4.2, 1.9, 29)  # evaluated at 250, stopped at 280
+    assert "tail_unevaluated" in codes(metrics(losses))
+    assert "tail_unevaluated" not in codes(metrics(losses, end="SIGINT"))

@@ -19,6 +19,7 @@ _ONE_EVAL_SPAN: Final = 500
 
 # Evaluations come at fixed distances; a fifth of one at the end is worth a word, and ten iterations at least.
 _TAIL_SHARE: Final = 0.2
+_STOPPED_AND_SAVED: Final = frozenset({"SIGINT", "SIGTERM"})
 _TAIL_MIN_ITERS: Final = 10
 # The last checkpoint is worse by this much, and by five times the scatter of the estimate: the best of many
 # estimates was a lucky one.
@@ -98,6 +99,8 @@ def tail_unevaluated(case: Case) -> Finding | None:
     evals = sorted(case.eval_iters)
     if last is None or len(evals) < 2 or not case.run.iters:
         return None
+    if case.ours and case.run.ending is not None and case.run.ending.reason in _STOPPED_AND_SAVED:
+        return None  # a checkpoint was saved there, and the next evaluation comes with the resume
     tail, interval = last - evals[-1], evals[-1] - evals[-2]
     if tail < max(_TAIL_MIN_ITERS, _TAIL_SHARE * interval):
         return None

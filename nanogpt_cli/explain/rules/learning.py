@@ -144,7 +144,9 @@ def undertrained(case: Case) -> Finding | None:
     if case.reached_end and case.run.trainer not in _PLAIN_TRAINERS:
         return None  # a planned decay of the rate makes the last part fall fast, as in speedruns
     starved = tokens is not None and tokens < _STARVED_TOKENS_PER_PARAMETER
-    if ratio < (_DOUBLING_RATIO / 2 if starved else _DOUBLING_RATIO):
+    # Evaluations seldom lie at the very half: what the stretch brought, as one doubling of the iterations.
+    doubled = 1 - (1 - ratio) ** (1 / math.log2(last_iter / half_iter)) if half_iter else ratio
+    if doubled < (_DOUBLING_RATIO / 2 if starved else _DOUBLING_RATIO):
         return None
     variant = "" if case.vals else "train_only"
     if case.vals and _CHARACTERS[0] < (case.untrained_loss or 0.0) < _CHARACTERS[1]:

@@ -94,7 +94,7 @@ def test_a_loss_among_its_neighbours(tmp_path: Path) -> None:
     assert "nothing special" in explained(ordinary, tmp_path, (4990, 4990)).popitem()[1]["loss"]
     high = ordinary.replace("iter 4990: loss 0.8212", "iter 4990: loss 0.9912")
     assert re.search(
-        r"this one lies \d+\.\d times that above",
+        r"this one lies \d+\.\d times that scatter above",
         explained(high, tmp_path, (4990, 4990)).popitem()[1]["loss"],
     )
     low = ordinary.replace("iter 4990: loss 0.8212", "iter 4990: loss 0.5212")

@@ -101,6 +101,15 @@ def test_characters_of_a_byte_vocabulary_come_out_whole() -> None:
     assert out.startswith("你")
 
 
+def test_a_text_in_one_line_can_be_sampled_without_a_prompt() -> None:
+    Path("line.txt").write_text("To be, or not to be, that is the question. " * 20)
+    assert run_cli("prepare", "line.txt").code == 0
+    assert run_cli("train", "--preset", "cpu-tiny", "--dataset", "line", "--max_iters", 1, "-q").code == 0
+    result = run_cli("sample", *SHORT)
+    assert (result.code, len(result.out)) == (0, 1 + 20 + 1)
+    assert "the text had no newline: going on from ' '" in result.err
+
+
 def test_a_checkpoint_folder_can_be_named() -> None:
     path = RUN / "checkpoints" / "iter_00000003"
     result = run_cli("sample", path, *SHORT)

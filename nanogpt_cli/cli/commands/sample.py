@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nanogpt_cli.engine.models.base import LanguageModel
 
 _SEPARATOR = "---------------"  # nanoGPT's, between samples
+_NEWLINE = "\n"  # nanoGPT's prompt
 
 
 def sample_command(
@@ -32,7 +33,7 @@ def sample_command(
         typer.Option(
             "--prompt", "-p", "--start", help="Text to go on from; FILE:path reads a file, - stdin."
         ),
-    ] = "\n",
+    ] = _NEWLINE,
     num_samples: Annotated[int, typer.Option("--num-samples", "-n", min=1, help="How many texts.")] = 1,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Tokens per text.")] = 500,
     temperature: Annotated[
@@ -75,6 +76,9 @@ def sample_command(
     model, tokenizer, vocab_size, where = _load(run or out_dir, init_from, checkpoint, hardware)
     if not json:
         console.note(f"sampling from {where}", quiet=quiet)
+    if text == _NEWLINE and tokenizer.kind == "char" and _NEWLINE not in tokenizer.decode(range(vocab_size)):
+        text = tokenizer.decode([0])  # a text in one line; nothing else is known to begin one
+        console.note(f"the text had no newline: going on from {text!r}", quiet=quiet or json)
     prompt_ids = tokenizer.encode(text)
     samples: list[str] = []
     n_tokens, seconds = 0, 0.0

@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,13 +74,13 @@ def next_command(explanation: "Explanation") -> str:
         return "nanogpt train --preset cpu-tiny"
     folder = Path(explanation.source).parent
     if (folder / "checkpoints").is_dir() and "interrupted" in explanation.codes:
-        return f"nanogpt train --resume --out-dir {folder}"
+        return f"nanogpt train --resume --out-dir {shlex.quote(str(folder))}"
     if (folder / "checkpoints").is_dir():
-        return f'nanogpt sample {folder} --prompt "..."'
+        return f'nanogpt sample {shlex.quote(str(folder))} --prompt "..."'
     last = explanation.run.last_iter
     if last is None:
         return "nanogpt train --preset cpu-tiny"
-    return f"nanogpt explain-log {explanation.source} --lines {last}"
+    return f"nanogpt explain-log {shlex.quote(explanation.source)} --lines {last}"
 
 
 def named_device(name: str) -> Accelerator | None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -63,6 +64,12 @@ def test_chosen_lines() -> None:
     out = run_cli("explain-log", PAIR, "--lines", "4990").out
     assert "iter 4990: loss" in out
     assert "step 5000: train" not in out
+
+
+def test_the_next_command_can_be_typed_as_it_stands(tmp_path: Path) -> None:
+    log = tmp_path / "my first run.log"
+    log.write_text(iter_lines(falling(4.2, 2.0, 20)))
+    assert f"next: nanogpt explain-log {shlex.quote(str(log))} --lines" in run_cli("explain-log", log).err
 
 
 def test_quiet_keeps_the_explanation() -> None:

@@ -1,5 +1,6 @@
 """`nanogpt explain-log`: parse, explain, and show: panels, plain text, JSON, Markdown, curves, a page."""
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -228,7 +229,7 @@ def _compare(
             g.members[s.winner] for g in comparison.groups for s in g.standings if s.winner is not None
         )
         best = next(winners, 0)
-        console.next_step(f"nanogpt explain-log {logs[best]}", quiet=quiet)
+        console.next_step(f"nanogpt explain-log {shlex.quote(str(logs[best]))}", quiet=quiet)
 
 
 # --- output

@@ -70,6 +70,8 @@ def newest_source(*, language: str, quiet: bool) -> str:
 
 def next_command(explanation: "Explanation") -> str:
     """Go on with a stopped run, try a run's model; of a bare log, look at its last line closely."""
+    if {"diverged", "nonfinite", "crashed", "out_of_memory", "bad_initial_loss"} & {*explanation.codes}:
+        return "nanogpt train --help"  # what to change is the findings' advice: this lists the settings
     if explanation.source == "-":
         return "nanogpt train --preset cpu-tiny"
     folder = Path(explanation.source).parent

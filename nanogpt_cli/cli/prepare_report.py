@@ -4,7 +4,7 @@ from pathlib import Path
 
 from nanogpt_cli.cli import console
 from nanogpt_cli.config.load import PROJECT_FILE
-from nanogpt_cli.data.prepared import PreparedDataset, PreparedSplit
+from nanogpt_cli.data.preparing.prepared import PreparedDataset, PreparedSplit
 
 
 def report(prepared: PreparedDataset, *, quiet: bool) -> None:

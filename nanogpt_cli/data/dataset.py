@@ -19,14 +19,14 @@ from nanogpt_cli.data.meta import META_JSON, DatasetMeta, read_meta
 from nanogpt_cli.data.nanogpt_folder import META_PKL, read_meta_pkl
 from nanogpt_cli.data.shards import read_shards, shard_paths
 from nanogpt_cli.data.token_files import TokenFile, Tokens, open_token_files
-from nanogpt_cli.data.tokenizer_paths import HF_FILE, read_tokenizer_at
-from nanogpt_cli.data.tokenizers import (
+from nanogpt_cli.data.tokenizers.base import (
     TOKENIZER_FILE,
     TiktokenTokenizer,
     Tokenizer,
     load_tokenizer,
     tokenizer_hash,
 )
+from nanogpt_cli.data.tokenizers.paths import HF_FILE, read_tokenizer_at
 from nanogpt_cli.data.verify import scan_once
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import Notice, NullReporter, Reporter

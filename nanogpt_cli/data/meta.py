@@ -19,8 +19,8 @@ from typing import Any, Final, Literal, TypeVar, cast, get_args
 
 from nanogpt_cli.data.binfile import dtype_for
 from nanogpt_cli.data.format_version import check_format_version
-from nanogpt_cli.data.request import Request, request_from_document
-from nanogpt_cli.data.tokenizers import TOKENIZER_FILE
+from nanogpt_cli.data.preparing.request import Request, request_from_document
+from nanogpt_cli.data.tokenizers.base import TOKENIZER_FILE
 from nanogpt_cli.errors import NanoGPTError
 
 META_JSON: Final = "meta.json"

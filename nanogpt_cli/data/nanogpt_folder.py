@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from nanogpt_cli.data.plain_pickle import NotPlainError, read_plain_pickle
-from nanogpt_cli.data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer
+from nanogpt_cli.data.tokenizers.base import ByteTokenizer, CharTokenizer, Tokenizer
 from nanogpt_cli.errors import NanoGPTError
 
 META_PKL: Final = "meta.pkl"

@@ -14,19 +14,18 @@ from pathlib import Path
 from typing import Final
 
 from nanogpt_cli import files
-from nanogpt_cli.data.alphabet import Alphabet
 from nanogpt_cli.data.binfile import dtype_for
 from nanogpt_cli.data.dataset import INTERRUPTED_MARKER, open_dataset
-from nanogpt_cli.data.install import DATASET_FILES, holds_dataset, install
-from nanogpt_cli.data.interpreter import set_for_blocks
-from nanogpt_cli.data.job import Job, load_job
-from nanogpt_cli.data.mark import Mark
 from nanogpt_cli.data.meta import META_JSON, DatasetMeta, SourceMeta, SplitMeta, read_meta
 from nanogpt_cli.data.nanogpt_folder import META_PKL, meta_pkl
-from nanogpt_cli.data.pipeline import thread_count
-from nanogpt_cli.data.prepared import PreparedDataset, PreparedSplit
-from nanogpt_cli.data.recipes import DEFAULT_TOKENIZER, Recipe, TokenizerOptions, choose_recipe
-from nanogpt_cli.data.request import (
+from nanogpt_cli.data.preparing.alphabet import Alphabet
+from nanogpt_cli.data.preparing.install import DATASET_FILES, holds_dataset, install
+from nanogpt_cli.data.preparing.interpreter import set_for_blocks
+from nanogpt_cli.data.preparing.job import Job, load_job
+from nanogpt_cli.data.preparing.mark import Mark
+from nanogpt_cli.data.preparing.pipeline import thread_count
+from nanogpt_cli.data.preparing.prepared import PreparedDataset, PreparedSplit
+from nanogpt_cli.data.preparing.request import (
     DEFAULT_ROOT,
     DEFAULT_SEED,
     DEFAULT_VAL_FRACTION,
@@ -34,16 +33,17 @@ from nanogpt_cli.data.request import (
     PLAIN_TOKENIZER,
     Request,
 )
-from nanogpt_cli.data.sampling import EvenSample
+from nanogpt_cli.data.preparing.sampling import EvenSample
+from nanogpt_cli.data.preparing.split_writer import Input, SplitWriter
+from nanogpt_cli.data.preparing.splitting import choose_split, too_short_hint
+from nanogpt_cli.data.preparing.spool import spooled
+from nanogpt_cli.data.preparing.survey import survey
+from nanogpt_cli.data.preparing.workplace import Leftover, PointlessToResumeError, Workplace
 from nanogpt_cli.data.sources.base import Source, SourceOptions
 from nanogpt_cli.data.sources.names import check_name
 from nanogpt_cli.data.sources.open import open_sources
-from nanogpt_cli.data.split_writer import Input, SplitWriter
-from nanogpt_cli.data.splitting import choose_split, too_short_hint
-from nanogpt_cli.data.spool import spooled
-from nanogpt_cli.data.survey import survey
-from nanogpt_cli.data.tokenizers import load_tokenizer, save_tokenizer, tokenizer_hash
-from nanogpt_cli.data.workplace import Leftover, PointlessToResumeError, Workplace
+from nanogpt_cli.data.tokenizers.base import load_tokenizer, save_tokenizer, tokenizer_hash
+from nanogpt_cli.data.tokenizers.recipes import DEFAULT_TOKENIZER, Recipe, TokenizerOptions, choose_recipe
 from nanogpt_cli.errors import NanoGPTError, UsageError, os_reason
 from nanogpt_cli.events import Notice, NullReporter, Reporter
 

@@ -11,7 +11,7 @@ import numpy as np
 from nanogpt_cli.data.batches import Batches
 from nanogpt_cli.data.dataset import Dataset
 from nanogpt_cli.data.token_files import Tokens
-from nanogpt_cli.data.tokenizers import Tokenizer
+from nanogpt_cli.data.tokenizers.base import Tokenizer
 from nanogpt_cli.errors import NanoGPTError
 
 _PIECES: Final = 64  # samples are that many pieces at equal distances

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanogpt_cli.data.tokenizers import Tokenizer
+from nanogpt_cli.data.tokenizers.base import Tokenizer
 from nanogpt_cli.engine.device import Hardware
 from nanogpt_cli.engine.models.base import LanguageModel
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from nanogpt_cli.data.dataset import Dataset
-from nanogpt_cli.data.tokenizers import TOKENIZER_FILE, load_tokenizer, tokenizer_hash
+from nanogpt_cli.data.tokenizers.base import TOKENIZER_FILE, load_tokenizer, tokenizer_hash
 from nanogpt_cli.engine.checkpoint import is_complete, read_checkpoint
 from nanogpt_cli.engine.interop.hf import load_gpt2
 from nanogpt_cli.engine.interop.nanogpt import GPT2_VOCAB_SIZES, read_ckpt

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nanogpt_cli.config.load import Layer, merge, read_file
 from nanogpt_cli.config.schema import TrainConfig
-from nanogpt_cli.data.tokenizers import TOKENIZER_FILE, Tokenizer, load_tokenizer
+from nanogpt_cli.data.tokenizers.base import TOKENIZER_FILE, Tokenizer, load_tokenizer
 from nanogpt_cli.engine.checkpoint import (
     Checkpoint,
     best_checkpoint,

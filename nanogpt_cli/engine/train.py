@@ -20,7 +20,7 @@ from nanogpt_cli.config.load import LoadedConfig, dump_toml
 from nanogpt_cli.config.schema import TrainConfig
 from nanogpt_cli.data.batches import Batches, check_length
 from nanogpt_cli.data.dataset import Dataset
-from nanogpt_cli.data.tokenizers import TOKENIZER_FILE, save_tokenizer
+from nanogpt_cli.data.tokenizers.base import TOKENIZER_FILE, save_tokenizer
 from nanogpt_cli.engine import flops
 from nanogpt_cli.engine.device import Hardware, choose_hardware
 from nanogpt_cli.engine.distributed import (

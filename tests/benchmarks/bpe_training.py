@@ -20,9 +20,9 @@ from pathlib import Path
 
 import tiktoken
 
-from nanogpt_cli.data.bpe_training import SAMPLE_BYTES, byte_of_character, train_bpe
-from nanogpt_cli.data.sampling import EvenSample
-from nanogpt_cli.data.word_patterns import PATTERNS
+from nanogpt_cli.data.preparing.sampling import EvenSample
+from nanogpt_cli.data.tokenizers.bpe_training import SAMPLE_BYTES, byte_of_character, train_bpe
+from nanogpt_cli.data.tokenizers.word_patterns import PATTERNS
 from nanogpt_cli.events import NullReporter
 
 LEARNERS = ("ours", "tokenizers", "rustbpe")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nanogpt_cli.data.prepare import prepare
-from nanogpt_cli.data.tiktoken_tokenizer import TiktokenTokenizer, load_encoding
+from nanogpt_cli.data.tokenizers.tiktoken_names import TiktokenTokenizer, load_encoding
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import Event, Progress, Warned
 from tests.gpt2_vocabulary import seed_tiktoken_cache

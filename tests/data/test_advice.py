@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from nanogpt_cli.data.advice import advise
+from nanogpt_cli.data.tokenizers.advice import advise
 
 MB = 1_000_000
 

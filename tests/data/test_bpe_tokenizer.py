@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from nanogpt_cli.data import bpe_training
-from nanogpt_cli.data.bpe_tokenizer import BpeTokenizer
-from nanogpt_cli.data.bpe_training import default_vocab_size, train_bpe
-from nanogpt_cli.data.tokenizers import TOKENIZER_FILE, load_tokenizer, save_tokenizer, tokenizer_hash
+from nanogpt_cli.data.tokenizers import bpe_training
+from nanogpt_cli.data.tokenizers.base import TOKENIZER_FILE, load_tokenizer, save_tokenizer, tokenizer_hash
+from nanogpt_cli.data.tokenizers.bpe import BpeTokenizer
+from nanogpt_cli.data.tokenizers.bpe_training import default_vocab_size, train_bpe
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import Notice, NullReporter
 from tests.data.conftest import Recorder

@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given
 from tokenizers import Tokenizer, pre_tokenizers
 
-from nanogpt_cli.data.bpe_tokenizer import BpeTokenizer
-from nanogpt_cli.data.hf_reader import read_hf_tokenizer
-from nanogpt_cli.data.hf_tokenizer import HfTokenizer
-from nanogpt_cli.data.tokenizers import (
+from nanogpt_cli.data.tokenizers.base import (
     TOKENIZER_FILE,
     TiktokenTokenizer,
     load_tokenizer,
     save_tokenizer,
     tokenizer_hash,
 )
-from nanogpt_cli.data.word_patterns import PATTERNS
+from nanogpt_cli.data.tokenizers.bpe import BpeTokenizer
+from nanogpt_cli.data.tokenizers.hf import HfTokenizer
+from nanogpt_cli.data.tokenizers.hf_reader import read_hf_tokenizer
+from nanogpt_cli.data.tokenizers.word_patterns import PATTERNS
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import Notice, NullReporter
 from tests.data.conftest import Recorder

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from nanogpt_cli import files
-from nanogpt_cli.data import install
 from nanogpt_cli.data.dataset import INTERRUPTED_MARKER, open_dataset
 from nanogpt_cli.data.prepare import prepare
+from nanogpt_cli.data.preparing import install
 from nanogpt_cli.errors import NanoGPTError
 from tests.data.conftest import TEXT, refusal, snapshot, write
 

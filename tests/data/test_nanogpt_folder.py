@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nanogpt_cli.data.char_tokenizer import CharTokenizer
 from nanogpt_cli.data.dataset import open_dataset
 from nanogpt_cli.data.nanogpt_folder import meta_pkl
 from nanogpt_cli.data.prepare import prepare
-from nanogpt_cli.data.recipes import TokenizerOptions, choose_recipe
-from nanogpt_cli.data.tiktoken_tokenizer import TiktokenTokenizer
-from nanogpt_cli.data.tokenizers import Tokenizer, save_tokenizer
+from nanogpt_cli.data.tokenizers.base import Tokenizer, save_tokenizer
+from nanogpt_cli.data.tokenizers.char import CharTokenizer
+from nanogpt_cli.data.tokenizers.recipes import TokenizerOptions, choose_recipe
+from nanogpt_cli.data.tokenizers.tiktoken_names import TiktokenTokenizer
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import NullReporter
 

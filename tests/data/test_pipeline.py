@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanogpt_cli.data import streaming, survey
-from nanogpt_cli.data.alphabet import Alphabet
-from nanogpt_cli.data.pipeline import Lane, in_order, thread_count
-from nanogpt_cli.data.sampling import EvenSample
-from nanogpt_cli.data.split_writer import Input, SplitWriter
-from nanogpt_cli.data.splitting import Split, choose_split, split_from_document
-from nanogpt_cli.data.survey import Survey
-from nanogpt_cli.data.tokenizers import ByteTokenizer, TiktokenTokenizer, Tokenizer, build_tokenizer
+from nanogpt_cli.data.preparing import streaming, survey
+from nanogpt_cli.data.preparing.alphabet import Alphabet
+from nanogpt_cli.data.preparing.pipeline import Lane, in_order, thread_count
+from nanogpt_cli.data.preparing.sampling import EvenSample
+from nanogpt_cli.data.preparing.split_writer import Input, SplitWriter
+from nanogpt_cli.data.preparing.splitting import Split, choose_split, split_from_document
+from nanogpt_cli.data.preparing.survey import Survey
+from nanogpt_cli.data.tokenizers.base import ByteTokenizer, TiktokenTokenizer, Tokenizer, build_tokenizer
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import NullReporter
 from tests.data.memory_source import MemorySource

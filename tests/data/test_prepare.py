@@ -11,13 +11,13 @@ import pytest
 import tiktoken
 
 from nanogpt_cli import files
-from nanogpt_cli.data import streaming, survey
 from nanogpt_cli.data.dataset import open_dataset
 from nanogpt_cli.data.prepare import PreparedDataset, prepare
+from nanogpt_cli.data.preparing import streaming, survey
 from nanogpt_cli.data.sources import base
 from nanogpt_cli.data.sources.python_docs import PythonDocs
 from nanogpt_cli.data.sources.text_file import TextFile
-from nanogpt_cli.data.tokenizers import TiktokenTokenizer
+from nanogpt_cli.data.tokenizers.base import TiktokenTokenizer
 from nanogpt_cli.errors import UsageError
 from tests.data.conftest import TEXT, Recorder, refusal, snapshot, write
 

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from nanogpt_cli.data.bpe_tokenizer import BpeTokenizer
-from nanogpt_cli.data.bpe_training import SAMPLE_BYTES
-from nanogpt_cli.data.recipes import TokenizerOptions, choose_recipe
-from nanogpt_cli.data.tokenizers import (
+from nanogpt_cli.data.tokenizers.base import (
     TOKENIZER_FILE,
     Tokenizer,
     build_tokenizer,
     save_tokenizer,
     tokenizer_hash,
 )
+from nanogpt_cli.data.tokenizers.bpe import BpeTokenizer
+from nanogpt_cli.data.tokenizers.bpe_training import SAMPLE_BYTES
+from nanogpt_cli.data.tokenizers.recipes import TokenizerOptions, choose_recipe
 from nanogpt_cli.errors import EXIT_USAGE, NanoGPTError, UsageError
 from nanogpt_cli.events import Notice, NullReporter
 from tests.data.conftest import Recorder

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanogpt_cli.data.recipes import TokenizerOptions
-from nanogpt_cli.data.request import Request, request_from_document
+from nanogpt_cli.data.preparing.request import Request, request_from_document
 from nanogpt_cli.data.sources.base import SourceOptions
+from nanogpt_cli.data.tokenizers.recipes import TokenizerOptions
 from tests.helpers import run_cli
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from nanogpt_cli.data import split_writer, streaming
 from nanogpt_cli.data.dataset import open_dataset
-from nanogpt_cli.data.lock import try_lock
-from nanogpt_cli.data.mark import Mark, SideMark, mark_from_document
 from nanogpt_cli.data.prepare import prepare
-from nanogpt_cli.data.split_writer import SplitWriter
-from nanogpt_cli.data.workplace import LOCK_FILE, Workplace
+from nanogpt_cli.data.preparing import split_writer, streaming
+from nanogpt_cli.data.preparing.lock import try_lock
+from nanogpt_cli.data.preparing.mark import Mark, SideMark, mark_from_document
+from nanogpt_cli.data.preparing.split_writer import SplitWriter
+from nanogpt_cli.data.preparing.workplace import LOCK_FILE, Workplace
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import Notice
 from tests.data.conftest import Recorder, snapshot, write
@@ -224,7 +224,7 @@ def test_a_true_kill_at_any_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     write(TEXT * 20)
     script = (
         "import sys\nfrom pathlib import Path\n"
-        "from nanogpt_cli.data import split_writer, streaming\n"
+        "from nanogpt_cli.data.preparing import split_writer, streaming\n"
         "from nanogpt_cli.data.prepare import prepare\n"
         "streaming.CHUNK_CHARACTERS = 2000\nsplit_writer.MARK_SECONDS = 0.0\n"
         "from nanogpt_cli.data.sources import base\n"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nanogpt_cli.data import prepare as prepare_module
 from nanogpt_cli.data.prepare import prepare
-from nanogpt_cli.data.spool import spooled
+from nanogpt_cli.data.preparing.spool import spooled
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import NullReporter
 from tests.data.conftest import snapshot, write

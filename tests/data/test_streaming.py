@@ -8,10 +8,10 @@ import tiktoken_ext.openai_public as openai
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanogpt_cli.data import streaming
-from nanogpt_cli.data.streaming import TRAIN, VAL, chunks
-from nanogpt_cli.data.tiktoken_tokenizer import last_word_end
-from nanogpt_cli.data.tokenizers import ByteTokenizer, TiktokenTokenizer, Tokenizer, build_tokenizer
+from nanogpt_cli.data.preparing import streaming
+from nanogpt_cli.data.preparing.streaming import TRAIN, VAL, chunks
+from nanogpt_cli.data.tokenizers.base import ByteTokenizer, TiktokenTokenizer, Tokenizer, build_tokenizer
+from nanogpt_cli.data.tokenizers.tiktoken_names import last_word_end
 from tests.data.memory_source import MemorySource
 
 # What makes patterns differ: contractions, numbers, marks, punctuation before newlines, runs of white space.

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nanogpt_cli.data.char_tokenizer import CharTokenizer
 from nanogpt_cli.data.dataset import Dataset, open_dataset
 from nanogpt_cli.data.prepare import prepare
 from nanogpt_cli.data.text_facts import TextFacts, text_facts
+from nanogpt_cli.data.tokenizers.char import CharTokenizer
 from nanogpt_cli.errors import NanoGPTError
 
 

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import tiktoken
 
-from nanogpt_cli.data import thread_encodings
-from nanogpt_cli.data.bpe_tokenizer import BpeTokenizer
-from nanogpt_cli.data.thread_encodings import own_encoding
+from nanogpt_cli.data.tokenizers import thread_encodings
+from nanogpt_cli.data.tokenizers.bpe import BpeTokenizer
+from nanogpt_cli.data.tokenizers.thread_encodings import own_encoding
 
 LONG = thread_encodings._WORTH_A_COPY_CHARACTERS + 1
 

@@ -11,8 +11,8 @@ import tiktoken
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nanogpt_cli.data import tokenizers
-from nanogpt_cli.data.tokenizers import (
+from nanogpt_cli.data.tokenizers import base as tokenizers
+from nanogpt_cli.data.tokenizers.base import (
     TOKENIZER_FILE,
     ByteTokenizer,
     CharTokenizer,
@@ -148,7 +148,7 @@ def test_gaps_in_a_vocabulary(gpt2: TiktokenTokenizer, monkeypatch: pytest.Monke
     """cl100k_base has no token 100256: such an id decodes to U+FFFD, and has no exact bytes."""
     ranks = {bytes([i]): i for i in range(256)}
     gap = tiktoken.Encoding("gap", pat_str=r"\S+|\s+", mergeable_ranks=ranks, special_tokens={"<|e|>": 258})
-    monkeypatch.setattr("nanogpt_cli.data.tiktoken_tokenizer.load_encoding", lambda name: gap)
+    monkeypatch.setattr("nanogpt_cli.data.tokenizers.tiktoken_names.load_encoding", lambda name: gap)
     tokenizer = TiktokenTokenizer("gap")
     assert (tokenizer.vocab_size, tokenizer.end_of_text) == (259, None)
     assert tokenizer.decode([97, 256, 98]) == "a�b"
@@ -219,7 +219,7 @@ def test_a_saved_bpe_tokenizer_loads_without_its_vocabulary(
 
 
 def test_another_version_of_a_vocabulary(gpt2: TiktokenTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nanogpt_cli.data.tiktoken_tokenizer.load_encoding", tiktoken.get_encoding)
+    monkeypatch.setattr("nanogpt_cli.data.tokenizers.tiktoken_names.load_encoding", tiktoken.get_encoding)
     saved = tokenizers.tokenizer_from_document({**gpt2.to_document(), "name": "gpt2"})
     saved.vocab_size = 50281  # type: ignore[misc]
     with pytest.raises(NanoGPTError, match="gpt2 has 50,257 ids, the saved one 50,281"):

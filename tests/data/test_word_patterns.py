@@ -9,9 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from nanogpt_cli.data.bpe_tokenizer import BpeTokenizer
-from nanogpt_cli.data.bpe_training import byte_of_character
-from nanogpt_cli.data.word_patterns import PATTERNS, cut_long_blanks, last_word_end
+from nanogpt_cli.data.tokenizers.bpe import BpeTokenizer
+from nanogpt_cli.data.tokenizers.bpe_training import byte_of_character
+from nanogpt_cli.data.tokenizers.word_patterns import PATTERNS, cut_long_blanks, last_word_end
 from tests.data.tokenizer_samples import CORPUS, TRICKY, split_by, trained
 
 # A vocabulary in which any two bytes of a word merge, so that the ids show where words end.

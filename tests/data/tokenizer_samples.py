@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
-from nanogpt_cli.data.bpe_tokenizer import BpeTokenizer
-from nanogpt_cli.data.bpe_training import train_bpe
-from nanogpt_cli.data.word_patterns import PATTERNS
+from nanogpt_cli.data.tokenizers.bpe import BpeTokenizer
+from nanogpt_cli.data.tokenizers.bpe_training import train_bpe
+from nanogpt_cli.data.tokenizers.word_patterns import PATTERNS
 from nanogpt_cli.events import NullReporter
 
 TEXTS = Path(__file__).parent.parent / "fixtures" / "texts"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nanogpt_cli.data.tokenizers import ByteTokenizer, CharTokenizer
+from nanogpt_cli.data.tokenizers.base import ByteTokenizer, CharTokenizer
 from nanogpt_cli.engine.generate import generate, sample_token, stream_text
 from nanogpt_cli.engine.models.gpt2 import GPT2
 from tests.engine.tiny import VOCAB_SIZE, cpu_hardware, shape_of, tiny_config

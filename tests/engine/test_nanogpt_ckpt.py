@@ -14,7 +14,7 @@ import torch
 
 from nanogpt_cli.config.load import load_config
 from nanogpt_cli.data.nanogpt_folder import META_PKL, meta_pkl
-from nanogpt_cli.data.tokenizers import CharTokenizer
+from nanogpt_cli.data.tokenizers.base import CharTokenizer
 from nanogpt_cli.engine.device import choose_inference_hardware
 from nanogpt_cli.engine.interop.nanogpt import find_tokenizer, read_ckpt
 from nanogpt_cli.engine.runs import foreign_ckpt, load_run, resumed_settings

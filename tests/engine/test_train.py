@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from nanogpt_cli.data.tokenizers import load_tokenizer
+from nanogpt_cli.data.tokenizers.base import load_tokenizer
 from nanogpt_cli.engine import flops
 from nanogpt_cli.engine.checkpoint import list_checkpoints, read_checkpoint
 from nanogpt_cli.engine.runs import free_run_dir, load_run, newest_run, read_run_config

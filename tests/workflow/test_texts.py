@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nanogpt_cli.data.bpe_tokenizer import BpeTokenizer
 from nanogpt_cli.data.dataset import Dataset, open_dataset
-from nanogpt_cli.data.tokenizers import save_tokenizer
+from nanogpt_cli.data.tokenizers.base import save_tokenizer
+from nanogpt_cli.data.tokenizers.bpe import BpeTokenizer
 from tests.gpt2_vocabulary import seed_tiktoken_cache
 from tests.helpers import run_cli
 

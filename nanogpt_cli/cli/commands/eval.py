@@ -97,7 +97,7 @@ def _token_bytes(loaded: "LoadedRun", *, quiet: bool) -> "np.ndarray | None":
 def _dataset(loaded: "LoadedRun", name: str) -> "Dataset":
     """The dataset to measure on: it must speak the run's tokens, and the run's own must not have changed."""
     from nanogpt_cli.data.dataset import open_dataset
-    from nanogpt_cli.data.tokenizers import tokenizer_hash
+    from nanogpt_cli.data.tokenizers.base import tokenizer_hash
 
     data = open_dataset(name or loaded.config.dataset)
     theirs, ours = (tokenizer_hash(t) if t else None for t in (data.tokenizer, loaded.tokenizer))

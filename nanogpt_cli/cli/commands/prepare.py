@@ -207,9 +207,9 @@ def prepare_command(
     """
     from nanogpt_cli.cli.prepare_report import next_command, report
     from nanogpt_cli.data.prepare import prepare
-    from nanogpt_cli.data.recipes import TokenizerOptions
-    from nanogpt_cli.data.request import DEFAULT_VAL_FRACTION
+    from nanogpt_cli.data.preparing.request import DEFAULT_VAL_FRACTION
     from nanogpt_cli.data.sources.base import SourceOptions
+    from nanogpt_cli.data.tokenizers.recipes import TokenizerOptions
 
     if val_file is not None and val_fraction is not None:
         raise UsageError(

@@ -15,7 +15,7 @@ from nanogpt_cli.errors import NanoGPTError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nanogpt_cli.data.tokenizers import Tokenizer
+    from nanogpt_cli.data.tokenizers.base import Tokenizer
     from nanogpt_cli.engine.device import Hardware
     from nanogpt_cli.engine.models.base import LanguageModel
 
@@ -138,7 +138,7 @@ def _load(
 ) -> "tuple[LanguageModel, Tokenizer, int, str]":
     """The model, its tokenizer, how many ids may be drawn, and where it is from."""
     if init_from == "resume":
-        from nanogpt_cli.data.tokenizers import TOKENIZER_FILE
+        from nanogpt_cli.data.tokenizers.base import TOKENIZER_FILE
         from nanogpt_cli.engine.runs import load_run
 
         loaded = load_run(run, hardware=hardware, which=checkpoint)
@@ -150,7 +150,7 @@ def _load(
             )
         where = str(loaded.checkpoint.path)
         return loaded.model, loaded.tokenizer, loaded.tokenizer.vocab_size, where
-    from nanogpt_cli.data.tokenizers import build_tokenizer
+    from nanogpt_cli.data.tokenizers.base import build_tokenizer
     from nanogpt_cli.engine.interop.hf import load_gpt2
     from nanogpt_cli.engine.models.registry import build_model
 

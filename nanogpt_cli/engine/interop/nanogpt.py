@@ -18,7 +18,7 @@ from torch import Tensor
 
 from nanogpt_cli.config.schema import SETTINGS, Value
 from nanogpt_cli.data.nanogpt_folder import META_PKL, read_meta_pkl
-from nanogpt_cli.data.tokenizers import TOKENIZER_FILE, Tokenizer, build_tokenizer, load_tokenizer
+from nanogpt_cli.data.tokenizers.base import TOKENIZER_FILE, Tokenizer, build_tokenizer, load_tokenizer
 from nanogpt_cli.engine.checkpoint import Checkpoint, TrainState
 from nanogpt_cli.engine.interop.shapes import differing_tensors
 from nanogpt_cli.engine.models.gpt2 import GPT2Config

@@ -7,7 +7,7 @@ the embedding learns only where it occurs.
 
 from typing import Final
 
-from nanogpt_cli.data.bpe_training import default_vocab_size
+from nanogpt_cli.data.tokenizers.bpe_training import default_vocab_size
 
 _MANY_CHARACTERS: Final = 5000  # about what a Chinese newspaper uses: the rest occurs too seldom to be learnt
 _SELDOM: Final = 20  # occurrences of an id, on average, below which most entries stay close to random

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from nanogpt_cli.data.meta import DatasetMeta, SplitRule
-from nanogpt_cli.data.survey import MOST_SIZES, Survey
+from nanogpt_cli.data.preparing.survey import MOST_SIZES, Survey
 from nanogpt_cli.errors import NanoGPTError
 
 _WHOLE: Final = sys.maxsize  # every character of a document

@@ -19,10 +19,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from nanogpt_cli.data.bpe_tokenizer import GPT2_TOKENS_SHA256, BpeTokenizer
-from nanogpt_cli.data.hf_tokenizer import HfTokenizer, byte_pieces
-from nanogpt_cli.data.tiktoken_tokenizer import END_OF_TEXT, GPT2_END_OF_TEXT
-from nanogpt_cli.data.word_patterns import PATTERNS
+from nanogpt_cli.data.tokenizers.bpe import GPT2_TOKENS_SHA256, BpeTokenizer
+from nanogpt_cli.data.tokenizers.hf import HfTokenizer, byte_pieces
+from nanogpt_cli.data.tokenizers.tiktoken_names import END_OF_TEXT, GPT2_END_OF_TEXT
+from nanogpt_cli.data.tokenizers.word_patterns import PATTERNS
 
 # Texts that tell splitting rules and vocabularies apart, and that a tokenizer must give back.
 PROBES: Final = (

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nanogpt_cli.data.char_tokenizer import check_ids
+from nanogpt_cli.data.tokenizers.char import check_ids
 
 
 def utf8(text: str) -> bytes:

@@ -14,12 +14,12 @@ from typing import Final, Protocol
 import numpy as np
 
 from nanogpt_cli import files
-from nanogpt_cli.data.bpe_tokenizer import BpeTokenizer, bpe_from_document
-from nanogpt_cli.data.byte_tokenizer import ByteTokenizer
-from nanogpt_cli.data.char_tokenizer import CharTokenizer
 from nanogpt_cli.data.format_version import check_format_version
-from nanogpt_cli.data.hf_tokenizer import HfTokenizer, hf_from_document
-from nanogpt_cli.data.tiktoken_tokenizer import (
+from nanogpt_cli.data.tokenizers.bpe import BpeTokenizer, bpe_from_document
+from nanogpt_cli.data.tokenizers.byte import ByteTokenizer
+from nanogpt_cli.data.tokenizers.char import CharTokenizer
+from nanogpt_cli.data.tokenizers.hf import HfTokenizer, hf_from_document
+from nanogpt_cli.data.tokenizers.tiktoken_names import (
     TiktokenTokenizer,
     load_encoding,
     tiktoken_names,

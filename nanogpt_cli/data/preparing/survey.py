@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from nanogpt_cli.data.alphabet import Alphabet
-from nanogpt_cli.data.pipeline import Lane, in_order
-from nanogpt_cli.data.sampling import EvenSample
+from nanogpt_cli.data.preparing.alphabet import Alphabet
+from nanogpt_cli.data.preparing.pipeline import Lane, in_order
+from nanogpt_cli.data.preparing.sampling import EvenSample
 from nanogpt_cli.data.sources.base import Source
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import Progress, Reporter

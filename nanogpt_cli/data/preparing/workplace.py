@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import IO, Final, Self
 
 from nanogpt_cli import files
-from nanogpt_cli.data.lock import try_lock
+from nanogpt_cli.data.preparing.lock import try_lock
 from nanogpt_cli.errors import NanoGPTError
 
 LOCK_FILE: Final = "lock"

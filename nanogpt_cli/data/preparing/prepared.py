@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from nanogpt_cli.data.advice import advise
+from nanogpt_cli.data.tokenizers.advice import advise
 
 SCHEMA_VERSION: Final = 1
 

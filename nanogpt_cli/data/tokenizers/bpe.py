@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from nanogpt_cli.data.piece_tokenizer import PieceTokenizer
-from nanogpt_cli.data.tiktoken_tokenizer import encode_ordinary
-from nanogpt_cli.data.word_patterns import PATTERNS, last_word_end
+from nanogpt_cli.data.tokenizers.pieces import PieceTokenizer
+from nanogpt_cli.data.tokenizers.tiktoken_names import encode_ordinary
+from nanogpt_cli.data.tokenizers.word_patterns import PATTERNS, last_word_end
 
 if TYPE_CHECKING:
     from tiktoken import Encoding

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nanogpt_cli.data.char_tokenizer import check_ids, outside_vocabulary
+from nanogpt_cli.data.tokenizers.char import check_ids, outside_vocabulary
 
 
 class PieceTokenizer(ABC):

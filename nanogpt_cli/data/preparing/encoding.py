@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from nanogpt_cli.data.binfile import dtype_for
-from nanogpt_cli.data.streaming import TRAIN, VAL, Part
-from nanogpt_cli.data.survey import utf8_of
-from nanogpt_cli.data.tokenizers import Tokenizer
+from nanogpt_cli.data.preparing.streaming import TRAIN, VAL, Part
+from nanogpt_cli.data.preparing.survey import utf8_of
+from nanogpt_cli.data.tokenizers.base import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)

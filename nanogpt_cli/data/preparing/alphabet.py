@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 
-from nanogpt_cli.data.char_tokenizer import MAX_CODE_POINTS, code_units
+from nanogpt_cli.data.tokenizers.char import MAX_CODE_POINTS, code_units
 
 
 class Alphabet:

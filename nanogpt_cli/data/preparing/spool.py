@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final
 
+from nanogpt_cli.data.preparing.survey import utf8_of
 from nanogpt_cli.data.sources.base import Source
-from nanogpt_cli.data.survey import utf8_of
 from nanogpt_cli.events import Progress, Reporter
 
 _HEADER: Final = struct.Struct("<I")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from nanogpt_cli.data.byte_tokenizer import utf8
-from nanogpt_cli.data.piece_tokenizer import PieceTokenizer
-from nanogpt_cli.data.thread_encodings import own_encoding
-from nanogpt_cli.data.word_patterns import cut_long_blanks, last_word_end
+from nanogpt_cli.data.tokenizers.byte import utf8
+from nanogpt_cli.data.tokenizers.pieces import PieceTokenizer
+from nanogpt_cli.data.tokenizers.thread_encodings import own_encoding
+from nanogpt_cli.data.tokenizers.word_patterns import cut_long_blanks, last_word_end
 from nanogpt_cli.errors import NanoGPTError, UsageError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from nanogpt_cli import files
 from nanogpt_cli.data.dataset import INTERRUPTED_MARKER
 from nanogpt_cli.data.meta import META_JSON
 from nanogpt_cli.data.nanogpt_folder import META_PKL
-from nanogpt_cli.data.tokenizers import TOKENIZER_FILE
+from nanogpt_cli.data.tokenizers.base import TOKENIZER_FILE
 from nanogpt_cli.data.verify import STAMP_FILE
 
 # In the order of replacement. meta.json comes last, as everywhere.

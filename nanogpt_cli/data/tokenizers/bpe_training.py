@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from nanogpt_cli.data.bpe_tokenizer import BpeTokenizer
-from nanogpt_cli.data.tiktoken_tokenizer import END_OF_TEXT
-from nanogpt_cli.data.word_patterns import PATTERNS
+from nanogpt_cli.data.tokenizers.bpe import BpeTokenizer
+from nanogpt_cli.data.tokenizers.tiktoken_names import END_OF_TEXT
+from nanogpt_cli.data.tokenizers.word_patterns import PATTERNS
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import Notice, Progress, Reporter
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
-from nanogpt_cli.data.bpe_training import SAMPLE_BYTES, train_bpe
-from nanogpt_cli.data.char_tokenizer import CharTokenizer
-from nanogpt_cli.data.tiktoken_tokenizer import END_OF_TEXT
-from nanogpt_cli.data.tokenizer_paths import looks_like_path, read_tokenizer_at
-from nanogpt_cli.data.tokenizers import (
+from nanogpt_cli.data.tokenizers.base import (
     Tokenizer,
     build_tokenizer,
     check_tokenizer_name,
     is_known_name,
 )
+from nanogpt_cli.data.tokenizers.bpe_training import SAMPLE_BYTES, train_bpe
+from nanogpt_cli.data.tokenizers.char import CharTokenizer
+from nanogpt_cli.data.tokenizers.paths import looks_like_path, read_tokenizer_at
+from nanogpt_cli.data.tokenizers.tiktoken_names import END_OF_TEXT
 from nanogpt_cli.errors import NanoGPTError, UsageError
 from nanogpt_cli.events import NullReporter, Reporter
 

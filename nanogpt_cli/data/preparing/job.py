@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from nanogpt_cli import files
-from nanogpt_cli.data import streaming
 from nanogpt_cli.data.binfile import dtype_for
-from nanogpt_cli.data.mark import Mark, mark_from_document
-from nanogpt_cli.data.request import Request
+from nanogpt_cli.data.preparing import streaming
+from nanogpt_cli.data.preparing.mark import Mark, mark_from_document
+from nanogpt_cli.data.preparing.request import Request
+from nanogpt_cli.data.preparing.splitting import Split, split_from_document
+from nanogpt_cli.data.preparing.survey import Survey
 from nanogpt_cli.data.sources import base
-from nanogpt_cli.data.splitting import Split, split_from_document
-from nanogpt_cli.data.survey import Survey
-from nanogpt_cli.data.tokenizers import Tokenizer, load_tokenizer, tokenizer_hash
+from nanogpt_cli.data.tokenizers.base import Tokenizer, load_tokenizer, tokenizer_hash
 from nanogpt_cli.errors import NanoGPTError
 
 JOB_FILE: Final = "job.json"

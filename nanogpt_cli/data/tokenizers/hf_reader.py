@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from nanogpt_cli.data.bpe_tokenizer import BpeTokenizer
-from nanogpt_cli.data.hf_convert import PROBES, pattern_name, to_ranks
-from nanogpt_cli.data.hf_tokenizer import HfTokenizer
+from nanogpt_cli.data.tokenizers.bpe import BpeTokenizer
+from nanogpt_cli.data.tokenizers.hf import HfTokenizer
+from nanogpt_cli.data.tokenizers.hf_convert import PROBES, pattern_name, to_ranks
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import Notice, Reporter
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from nanogpt_cli.data.bpe_tokenizer import MAX_VOCAB_SIZE
-from nanogpt_cli.data.bpe_training import byte_of_character
-from nanogpt_cli.data.byte_tokenizer import utf8
-from nanogpt_cli.data.piece_tokenizer import PieceTokenizer
-from nanogpt_cli.data.word_patterns import last_word_end
+from nanogpt_cli.data.tokenizers.bpe import MAX_VOCAB_SIZE
+from nanogpt_cli.data.tokenizers.bpe_training import byte_of_character
+from nanogpt_cli.data.tokenizers.byte import utf8
+from nanogpt_cli.data.tokenizers.pieces import PieceTokenizer
+from nanogpt_cli.data.tokenizers.word_patterns import last_word_end
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend

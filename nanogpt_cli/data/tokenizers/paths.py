@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Final
 
-from nanogpt_cli.data.hf_reader import read_hf_tokenizer
 from nanogpt_cli.data.nanogpt_folder import META_PKL, read_meta_pkl
-from nanogpt_cli.data.tokenizers import TOKENIZER_FILE, Tokenizer, read_tokenizer
+from nanogpt_cli.data.tokenizers.base import TOKENIZER_FILE, Tokenizer, read_tokenizer
+from nanogpt_cli.data.tokenizers.hf_reader import read_hf_tokenizer
 from nanogpt_cli.errors import NanoGPTError, UsageError, os_reason
 from nanogpt_cli.events import Reporter
 

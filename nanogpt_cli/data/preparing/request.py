@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from nanogpt_cli.data.recipes import DEFAULT_TOKENIZER, TokenizerOptions
 from nanogpt_cli.data.sources.base import SourceOptions
 from nanogpt_cli.data.sources.names import readable
+from nanogpt_cli.data.tokenizers.recipes import DEFAULT_TOKENIZER, TokenizerOptions
 
 DEFAULT_VAL_FRACTION: Final = 0.1  # nanoGPT's
 DEFAULT_SEED: Final = 1337

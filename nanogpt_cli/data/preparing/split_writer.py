@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Final
 
 from nanogpt_cli.data.binfile import BinWriter, dtype_for
-from nanogpt_cli.data.encoding import ChunkEncoder, EncodedChunk, IdsUsed
-from nanogpt_cli.data.mark import Mark, SideMark, pack_ids, unpack_ids
 from nanogpt_cli.data.meta import SplitMeta
-from nanogpt_cli.data.pipeline import Lane, in_order
+from nanogpt_cli.data.preparing.encoding import ChunkEncoder, EncodedChunk, IdsUsed
+from nanogpt_cli.data.preparing.mark import Mark, SideMark, pack_ids, unpack_ids
+from nanogpt_cli.data.preparing.pipeline import Lane, in_order
+from nanogpt_cli.data.preparing.splitting import Split
+from nanogpt_cli.data.preparing.streaming import chunks
+from nanogpt_cli.data.preparing.survey import Survey, utf8_of
+from nanogpt_cli.data.preparing.workplace import PointlessToResumeError
 from nanogpt_cli.data.sources.base import Source
-from nanogpt_cli.data.splitting import Split
-from nanogpt_cli.data.streaming import chunks
-from nanogpt_cli.data.survey import Survey, utf8_of
-from nanogpt_cli.data.tokenizers import Tokenizer
-from nanogpt_cli.data.workplace import PointlessToResumeError
+from nanogpt_cli.data.tokenizers.base import Tokenizer
 from nanogpt_cli.events import Progress, Reporter
 
 MARK_SECONDS: Final = 20.0  # about so much work is lost by a kill

@@ -30,4 +30,4 @@ def test_the_working_folder_is_empty_and_home_is_not_the_callers(tmp_path: Path)
 
 def test_no_setting_of_the_caller_is_left() -> None:
     foreign = {name for name in os.environ if name.startswith("NANOGPT_")}
-    assert foreign == {"NANOGPT_CACHE_DIR"}
+    assert foreign == {"NANOGPT_CACHE_DIR", "NANOGPT_LANG"}  # ours: a cache and a language of the tests

@@ -16,9 +16,12 @@ from nanogpt_cli.engine.start import model_shape
 _FLOAT32_BYTES: Final = 4
 # The backward pass begins with a gradient as large as the logits, and the softmax's beside it.
 _LOGITS_GRADIENTS: Final = 2
-# glibc keeps freed blocks in its heaps; measured on cpu-tiny, shakespeare-char and gpt2-124m steps, resident
-# memory is 1.2 to 1.4 times what is in use. CUDA's allocator reuses its blocks better.
-_CPU_HEAP_FACTOR: Final = 1.3
+# glibc keeps freed blocks in its heaps, but gives those above 32 MB back. Measured on steps of cpu-tiny,
+# shakespeare-char and gpt2-124m, resident memory is 1.2 to 1.4 times what is in use in small blocks, 1.0 to
+# 1.2 times in large ones, and varies from run to run. CUDA's allocator reuses its blocks better.
+_CPU_SMALL_FACTOR: Final = 1.3
+_CPU_LARGE_FACTOR: Final = 1.1
+_LARGE_BYTES: Final = 32 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +62,21 @@ def estimate_memory(config: TrainConfig, vocab_size: int, hardware: Hardware) ->
     n_params = sum(p.numel() for p in model.parameters())
     weights = _FLOAT32_BYTES * n_params
     moments = sum(p.numel() for p in model.parameters() if config.optimizer == "muon" and _is_muons(model, p))
-    factor = _CPU_HEAP_FACTOR if hardware.device.type == "cpu" else 1.0
-    activations = sum(kept.values()) + _LOGITS_GRADIENTS * max(kept.values(), default=0)
+    blocks = [*kept.values(), *[max(kept.values(), default=0)] * _LOGITS_GRADIENTS]
     return MemoryEstimate(
         weights_bytes=weights,
         gradients_bytes=weights,
         optimizer_bytes=2 * weights
         - _FLOAT32_BYTES * moments,  # Muon keeps one moment of a matrix, AdamW two
-        activations_bytes=round(factor * activations),
+        activations_bytes=round(sum(_resident(size, hardware) for size in blocks)),
     )
+
+
+def _resident(n_bytes: int, hardware: Hardware) -> float:
+    """What a block of memory comes to in the process's size."""
+    if hardware.device.type != "cpu":
+        return n_bytes
+    return n_bytes * (_CPU_SMALL_FACTOR if n_bytes < _LARGE_BYTES else _CPU_LARGE_FACTOR)
 
 
 def _is_muons(model: torch.nn.Module, parameter: torch.nn.Parameter) -> bool:

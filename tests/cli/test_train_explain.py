@@ -203,7 +203,7 @@ def test_lang_alone_is_a_mistake() -> None:
 def test_the_language_is_the_readers(
     monkeypatch: pytest.MonkeyPatch, variable: str, language: str, words: str
 ) -> None:
-    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+    for name in ("NANOGPT_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, language)
     prepare()

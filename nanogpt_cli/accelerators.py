@@ -65,6 +65,11 @@ def accelerator_names() -> str:
     return ", ".join(known.name for known in ACCELERATORS)
 
 
+def peak_flops(name: str, dtype: str) -> float:
+    """Dense FLOP/s of a device of the table, by its name there."""
+    return next(known.peak_flops[dtype] for known in ACCELERATORS if known.name == name)
+
+
 def accelerator(device_name: str) -> Accelerator | None:
     """The device that a driver's or a person's name means; None where its peak is not known.
 

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from nanogpt_cli.data.binfile import count_tokens, dtype_for
-from nanogpt_cli.data.discovery import INTERRUPTED_MARKER, find_dataset, newest_dataset
+from nanogpt_cli.data.discovery import find_dataset
 from nanogpt_cli.data.meta import META_JSON, DatasetMeta, read_meta
 from nanogpt_cli.data.nanogpt_folder import META_PKL, read_meta_pkl
 from nanogpt_cli.data.shards import read_shards, shard_paths
@@ -30,8 +30,6 @@ from nanogpt_cli.data.tokenizers.paths import HF_FILE, read_tokenizer_at
 from nanogpt_cli.data.verify import scan_once
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import Notice, NullReporter, Reporter
-
-__all__ = ["INTERRUPTED_MARKER", "SPLITS", "Dataset", "Split", "newest_dataset", "open_dataset"]
 
 SPLITS: Final = ("train", "val")
 NANOGPT_DEFAULT_VOCAB: Final = 50304  # what nanoGPT takes without meta.pkl: GPT-2's 50,257 rounded up to 64s

@@ -15,7 +15,8 @@ from typing import Final
 
 from nanogpt_cli import files
 from nanogpt_cli.data.binfile import dtype_for
-from nanogpt_cli.data.dataset import INTERRUPTED_MARKER, open_dataset
+from nanogpt_cli.data.dataset import open_dataset
+from nanogpt_cli.data.discovery import INTERRUPTED_MARKER
 from nanogpt_cli.data.meta import META_JSON, DatasetMeta, SourceMeta, SplitMeta, read_meta
 from nanogpt_cli.data.nanogpt_folder import META_PKL, meta_pkl
 from nanogpt_cli.data.preparing.alphabet import Alphabet

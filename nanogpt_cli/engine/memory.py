@@ -11,6 +11,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from nanogpt_cli.config.schema import TrainConfig
 from nanogpt_cli.engine.device import Hardware
 from nanogpt_cli.engine.models.registry import new_model
+from nanogpt_cli.engine.muon import split_parameters
 from nanogpt_cli.engine.start import model_shape
 
 _FLOAT32_BYTES: Final = 4
@@ -61,13 +62,13 @@ def estimate_memory(config: TrainConfig, vocab_size: int, hardware: Hardware) ->
 
     n_params = sum(p.numel() for p in model.parameters())
     weights = _FLOAT32_BYTES * n_params
-    moments = sum(p.numel() for p in model.parameters() if config.optimizer == "muon" and _is_muons(model, p))
+    matrices = split_parameters(model).matrices if config.optimizer == "muon" else []
     blocks = [*kept.values(), *[max(kept.values(), default=0)] * _LOGITS_GRADIENTS]
     return MemoryEstimate(
         weights_bytes=weights,
         gradients_bytes=weights,
-        optimizer_bytes=2 * weights
-        - _FLOAT32_BYTES * moments,  # Muon keeps one moment of a matrix, AdamW two
+        # Muon keeps one moment of a matrix, AdamW two.
+        optimizer_bytes=2 * weights - _FLOAT32_BYTES * sum(p.numel() for p in matrices),
         activations_bytes=round(sum(_resident(size, hardware) for size in blocks)),
     )
 
@@ -77,10 +78,3 @@ def _resident(n_bytes: int, hardware: Hardware) -> float:
     if hardware.device.type != "cpu":
         return n_bytes
     return n_bytes * (_CPU_SMALL_FACTOR if n_bytes < _LARGE_BYTES else _CPU_LARGE_FACTOR)
-
-
-def _is_muons(model: torch.nn.Module, parameter: torch.nn.Parameter) -> bool:
-    """Whether a parameter is one of the blocks' matrices."""
-    embeddings = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
-    head = id(model.get_parameter("lm_head.weight"))
-    return parameter.dim() >= 2 and id(parameter) not in embeddings | {head}

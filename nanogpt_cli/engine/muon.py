@@ -7,6 +7,7 @@ stacked, so that each product of the iteration is one batched call.
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -108,28 +109,47 @@ def orthogonalize(matrices: Tensor, dtype: torch.dtype) -> Tensor:
     return found
 
 
-def build_muon(model: LanguageModel, config: TrainConfig, *, ns_dtype: torch.dtype, fused: bool) -> MuonAdamW:
-    """Muon at learning_rate for matrices, AdamW at embedding_lr and head_lr for the rest."""
-    matrices, embeddings, head, vectors = [], [], [], []
+@dataclass(frozen=True)
+class Parameters:
+    """A model's parameters by their role; a tied head is among the embeddings."""
+
+    matrices: list[nn.Parameter]  # inside the blocks
+    embeddings: list[nn.Parameter]
+    head: list[nn.Parameter]
+    vectors: list[nn.Parameter]
+
+
+def split_parameters(model: LanguageModel) -> Parameters:
+    """Which parameters are Muon's (`matrices`), and which AdamW's."""
+    parts = Parameters([], [], [], [])
     for name, parameter in model.named_parameters():
         if parameter.dim() < 2:
-            vectors.append(parameter)
+            parts.vectors.append(parameter)
         elif name.startswith("lm_head."):
-            head.append(parameter)
-        elif _is_embedding(model, name):
-            embeddings.append(parameter)
+            parts.head.append(parameter)
+        elif isinstance(model.get_submodule(name.rpartition(".")[0]), nn.Embedding):
+            parts.embeddings.append(parameter)
         else:
-            matrices.append(parameter)
+            parts.matrices.append(parameter)
+    return parts
+
+
+def build_muon(model: LanguageModel, config: TrainConfig, *, ns_dtype: torch.dtype, fused: bool) -> MuonAdamW:
+    """Muon at learning_rate for matrices, AdamW at embedding_lr and head_lr for the rest."""
+    parts = split_parameters(model)
     betas = (config.beta1, config.beta2)
     groups: list[dict[str, Any]] = [
         {
-            "params": matrices,
+            "params": parts.matrices,
             "kind": "muon",
             "momentum": config.muon_momentum,
             "weight_decay": config.weight_decay,
         }
     ]
-    for members, rate in ((embeddings + vectors, config.embedding_lr), (head, config.head_lr)):
+    for members, rate in (
+        (parts.embeddings + parts.vectors, config.embedding_lr),
+        (parts.head, config.head_lr),
+    ):
         ratio = rate / config.learning_rate if config.learning_rate else 1.0
         groups.append({"params": members, "kind": "adamw", "betas": betas, "lr_ratio": ratio})
     for group in groups:
@@ -142,10 +162,6 @@ def momentum_at(iter_num: int, config: TrainConfig) -> float:
     first = min(_FIRST_MOMENTUM, config.muon_momentum)
     share = min(1.0, iter_num / _MOMENTUM_WARMUP_ITERS)
     return first + share * (config.muon_momentum - first)
-
-
-def _is_embedding(model: LanguageModel, name: str) -> bool:
-    return isinstance(model.get_submodule(name.rpartition(".")[0]), nn.Embedding)
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:

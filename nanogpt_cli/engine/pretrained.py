@@ -4,19 +4,18 @@ OpenAI's GPT-2 by nanoGPT's names or any GPT-2 of Hugging Face's format (hub id 
 nanoGPT (or the folder that holds it), a run of this program or one of its checkpoints.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
 from nanogpt_cli.data.dataset import Dataset
-from nanogpt_cli.data.tokenizers.base import TOKENIZER_FILE, load_tokenizer, tokenizer_hash
-from nanogpt_cli.engine.checkpoint import is_complete, read_checkpoint
+from nanogpt_cli.data.tokenizers.base import tokenizer_hash
+from nanogpt_cli.engine.checkpoint import is_complete
 from nanogpt_cli.engine.interop.hf import load_gpt2
 from nanogpt_cli.engine.interop.nanogpt import GPT2_VOCAB_SIZES, read_ckpt
 from nanogpt_cli.engine.models.base import ModelConfig
-from nanogpt_cli.engine.runs import choose_checkpoint, foreign_ckpt, holds_run
+from nanogpt_cli.engine.runs import find_checkpoint, foreign_ckpt, holds_run, run_tokenizer
 from nanogpt_cli.errors import UsageError
 
 
@@ -86,10 +85,8 @@ def check_vocabulary(dataset: Dataset, given: Pretrained) -> None:
 
 def _own(path: Path) -> Pretrained:
     """A run (its best checkpoint), or the one checkpoint that is named."""
-    folder = path if is_complete(path) else choose_checkpoint(path, "best")
-    run_dir = Path(os.path.relpath(folder.resolve().parent.parent))  # also from inside the folder
-    checkpoint = read_checkpoint(folder)
-    tokenizer = load_tokenizer(run_dir) if (run_dir / TOKENIZER_FILE).exists() else None
+    run_dir, checkpoint = find_checkpoint(path, "best")
+    tokenizer = run_tokenizer(run_dir)
     return Pretrained(
         name=str(path),
         shape=checkpoint.model,

@@ -45,34 +45,44 @@ def load_run(path: str | Path | None, *, hardware: Hardware, which: str = "best"
     target = Path(path) if path is not None else newest_run()
     if (ckpt := foreign_ckpt(target)) is not None:
         return _nanogpt_run(read_ckpt(ckpt), hardware)
-    if is_complete(target):
-        folder = target
-        run_dir = Path(os.path.relpath(target.resolve().parent.parent))  # also from inside the folder
-    else:
-        run_dir, folder = target, choose_checkpoint(target, which)
-    checkpoint = read_checkpoint(folder)
-    # Dropout is for training; a model that is read back only ever evaluates.
-    shape = dataclasses.replace(checkpoint.model, dropout=0.0)
-    model = build_model(shape, checkpoint.weights()).to(hardware.device).eval()
+    run_dir, checkpoint = find_checkpoint(target, which)
     return LoadedRun(
         run_dir=run_dir,
         checkpoint=checkpoint,
         config=read_run_config(run_dir),
-        model=model,
-        tokenizer=load_tokenizer(run_dir) if (run_dir / TOKENIZER_FILE).exists() else None,
+        model=_for_inference(checkpoint, hardware),
+        tokenizer=run_tokenizer(run_dir),
     )
 
 
 def _nanogpt_run(checkpoint: NanoGPTCheckpoint, hardware: Hardware) -> LoadedRun:
     """A run of nanoGPT's train.py, used where it lies."""
-    shape = dataclasses.replace(checkpoint.model, dropout=0.0)
     return LoadedRun(
         run_dir=checkpoint.path.parent,
         checkpoint=checkpoint,
         config=merge([_settings_layer(checkpoint)], label=checkpoint.path.parent.name).config,
-        model=build_model(shape, checkpoint.weights()).to(hardware.device).eval(),
+        model=_for_inference(checkpoint, hardware),
         tokenizer=find_tokenizer(checkpoint),
     )
+
+
+def _for_inference(checkpoint: Checkpoint, hardware: Hardware) -> LanguageModel:
+    """The model of a checkpoint, without dropout, which is for training."""
+    shape = dataclasses.replace(checkpoint.model, dropout=0.0)
+    return build_model(shape, checkpoint.weights()).to(hardware.device).eval()
+
+
+def find_checkpoint(target: Path, which: str) -> tuple[Path, Checkpoint]:
+    """The run directory and the checkpoint meant by a run of ours, or by one of its checkpoint folders."""
+    if not is_complete(target):
+        return target, read_checkpoint(choose_checkpoint(target, which))
+    run_dir = Path(os.path.relpath(target.resolve().parent.parent))  # also from inside the folder
+    return run_dir, read_checkpoint(target)
+
+
+def run_tokenizer(run_dir: Path) -> Tokenizer | None:
+    """The tokenizer beside a run's checkpoints; None where its dataset had none that can be written down."""
+    return load_tokenizer(run_dir) if (run_dir / TOKENIZER_FILE).exists() else None
 
 
 def foreign_ckpt(path: Path) -> Path | None:

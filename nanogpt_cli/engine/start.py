@@ -19,8 +19,7 @@ from nanogpt_cli.engine.checkpoint import (
 from nanogpt_cli.engine.interop.nanogpt import read_ckpt
 from nanogpt_cli.engine.models.base import LanguageModel, ModelConfig
 from nanogpt_cli.engine.models.gpt2 import GPT2, GPT2Config
-from nanogpt_cli.engine.models.nanochat import NanoChatConfig
-from nanogpt_cli.engine.models.registry import build_model, new_model
+from nanogpt_cli.engine.models.registry import CONFIGS, build_model, model_config, new_model
 from nanogpt_cli.engine.pretrained import check_vocabulary, load_pretrained
 from nanogpt_cli.engine.runs import foreign_ckpt
 from nanogpt_cli.errors import NanoGPTError, UsageError
@@ -59,25 +58,10 @@ def _scratch(config: TrainConfig, dataset: Dataset) -> Start:
 
 
 def model_shape(config: TrainConfig, vocab_size: int) -> ModelConfig:
-    """The model that the settings describe."""
-    if config.arch == "nanochat":
-        return NanoChatConfig(
-            vocab_size=vocab_size,
-            block_size=config.block_size,
-            n_layer=config.n_layer,
-            n_head=config.n_head,
-            n_embd=config.n_embd,
-            dropout=config.dropout,
-        )
-    return GPT2Config(
-        vocab_size=vocab_size,
-        block_size=config.block_size,
-        n_layer=config.n_layer,
-        n_head=config.n_head,
-        n_embd=config.n_embd,
-        dropout=config.dropout,
-        bias=config.bias,
-    )
+    """The model that the settings describe: those of an architecture's fields that are settings."""
+    fields = {field.name for field in dataclasses.fields(CONFIGS[config.arch])}
+    settings = {name: value for name, value in vars(config).items() if name in fields}
+    return model_config(config.arch, {"vocab_size": vocab_size, **settings})
 
 
 def _pretrained(loaded: LoadedConfig, dataset: Dataset) -> tuple[Start, LoadedConfig]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from nanogpt_cli.explain.learning_rate import SCHEDULE_SETTINGS, LearningRate
-from nanogpt_cli.explain.nanogpt_text import DEFAULTS
+from nanogpt_cli.explain.nanogpt_settings import DEFAULTS
 from nanogpt_cli.explain.records import Log, Run
 from nanogpt_cli.explain.scatter import is_sound, noise_of
 

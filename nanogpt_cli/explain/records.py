@@ -140,7 +140,6 @@ class Log:
 
     source: str
     format: str = "unknown"  # "metrics" (our jsonl), else a `Trainer`
-    relative: str = ""  # the trainer whose format this seems to be, when it is none of ours
     runs: list[Run] = field(default_factory=list)
     n_dropped_runs: int = 0  # between the first and the others, where a log holds hundreds
     n_lines: int = 0

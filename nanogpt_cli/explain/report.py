@@ -23,7 +23,7 @@ from nanogpt_cli.explain.records import Log, Run
 from nanogpt_cli.explain.summary import summarize
 
 # With one of these there is no run to speak of; a caller may want to treat them as errors.
-NOT_EXPLAINABLE: Final = frozenset({"empty", "not_a_training_log", "unsupported_format"})
+NOT_EXPLAINABLE: Final = frozenset({"empty", "not_a_training_log"})
 
 # C0 and C1 controls, lone surrogates (JSON can spell them, UTF-8 cannot), and what turns text around.
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]")

@@ -12,7 +12,8 @@ import pytest
 
 from nanogpt_cli import files
 from nanogpt_cli.data import verify
-from nanogpt_cli.data.dataset import INTERRUPTED_MARKER, newest_dataset, open_dataset
+from nanogpt_cli.data.dataset import open_dataset
+from nanogpt_cli.data.discovery import INTERRUPTED_MARKER, newest_dataset
 from nanogpt_cli.data.prepare import prepare
 from nanogpt_cli.errors import NanoGPTError
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from nanogpt_cli import files
-from nanogpt_cli.data.dataset import INTERRUPTED_MARKER, open_dataset
+from nanogpt_cli.data.dataset import open_dataset
+from nanogpt_cli.data.discovery import INTERRUPTED_MARKER
 from nanogpt_cli.data.prepare import prepare
 from nanogpt_cli.data.preparing import install
 from nanogpt_cli.errors import NanoGPTError

@@ -11,7 +11,8 @@ import pytest
 
 from nanogpt_cli.data import verify
 from nanogpt_cli.data.batches import Batches
-from nanogpt_cli.data.dataset import newest_dataset, open_dataset
+from nanogpt_cli.data.dataset import open_dataset
+from nanogpt_cli.data.discovery import newest_dataset
 from nanogpt_cli.data.prepare import prepare
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import Notice

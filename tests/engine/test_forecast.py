@@ -17,20 +17,9 @@ from nanogpt_cli.engine.forecast import available_memory, forecast, n_evaluation
 from nanogpt_cli.engine.models.registry import new_model
 from nanogpt_cli.engine.start import model_shape, padded_vocab_size
 from nanogpt_cli.engine.train import train
-from nanogpt_cli.events import EvalDone, Event, NullReporter, RunForecast, RunStarted
+from nanogpt_cli.events import EvalDone, NullReporter, RunForecast, RunStarted
 from tests.engine.datasets import prepared, tiny_settings
-from tests.engine.tiny import tiny_config
-
-
-class Recorder:
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def emit(self, event: Event) -> None:
-        self.events.append(event)
-
-    def close(self) -> None:
-        """Nothing to close."""
+from tests.engine.tiny import Recorder, tiny_config
 
 
 def predicted(dataset: Dataset, n_processes: int = 1, **settings: Any) -> RunForecast:

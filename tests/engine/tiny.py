@@ -54,16 +54,10 @@ def tiny_config(**changes: Any) -> TrainConfig:
 
 
 def shape_of(config: TrainConfig, vocab_size: int = VOCAB_SIZE) -> GPT2Config:
-    """The model a configuration describes."""
-    return GPT2Config(
-        vocab_size=vocab_size,
-        block_size=config.block_size,
-        n_layer=config.n_layer,
-        n_head=config.n_head,
-        n_embd=config.n_embd,
-        dropout=config.dropout,
-        bias=config.bias,
-    )
+    """The GPT-2 a configuration describes."""
+    shape = model_shape(config, vocab_size)
+    assert isinstance(shape, GPT2Config)
+    return shape
 
 
 def synthetic_tokens(count: int = 2000, vocab_size: int = VOCAB_SIZE) -> np.ndarray:

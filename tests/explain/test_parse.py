@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanogpt_cli.errors import NanoGPTError
-from nanogpt_cli.explain.nanogpt_text import literal
+from nanogpt_cli.explain.nanogpt_settings import literal
 from nanogpt_cli.explain.parse import find_log, newest_log, parse_log
 from nanogpt_cli.explain.reading import MAX_LINE_CHARS
 from tests.explain.samples import (

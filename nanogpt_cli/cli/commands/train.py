@@ -265,7 +265,8 @@ def _asks_resume(flags: dict[str, str | bool]) -> bool:
 
 
 def _dataset(name: str, reporter: _Delayed) -> "Dataset":
-    from nanogpt_cli.data.dataset import newest_dataset, open_dataset
+    from nanogpt_cli.data.dataset import open_dataset
+    from nanogpt_cli.data.discovery import newest_dataset
 
     with reporter.verifying():
         dataset = open_dataset(name or newest_dataset(), reporter=reporter)

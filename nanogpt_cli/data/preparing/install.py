@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from nanogpt_cli import files
-from nanogpt_cli.data.dataset import INTERRUPTED_MARKER
+from nanogpt_cli.data.discovery import INTERRUPTED_MARKER
 from nanogpt_cli.data.meta import META_JSON
 from nanogpt_cli.data.nanogpt_folder import META_PKL
 from nanogpt_cli.data.tokenizers.base import TOKENIZER_FILE

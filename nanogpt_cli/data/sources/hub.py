@@ -4,10 +4,8 @@ HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_DATASETS_CACHE and HF_HUB_OFFLINE mean what t
 dataset is ever run.
 """
 
-import contextlib
 import functools
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,8 +23,8 @@ from nanogpt_cli.data.sources.dataset_rows import (
     stored_batches,
     streamed_batches,
 )
-from nanogpt_cli.data.sources.hub_errors import Asked, explained
-from nanogpt_cli.data.sources.hub_manners import Job, each_within, watched, well_behaved
+from nanogpt_cli.data.sources.hub_errors import Asked
+from nanogpt_cli.data.sources.hub_manners import Job, each_within, guests, watched
 from nanogpt_cli.data.sources.names import safe_name
 from nanogpt_cli.errors import UsageError
 from nanogpt_cli.events import Notice, Reporter, Warned
@@ -53,7 +51,7 @@ def open_hub(name: str, options: SourceOptions, reporter: Reporter) -> Source:
     """The dataset `name`, downloaded unless `options.streaming`; raises NanoGPTError for all that fails."""
     repository = _repository(name)
     asked = Asked(repository=repository, command=f"nanogpt prepare {name}", revision=options.revision)
-    with well_behaved(reporter), explained(asked):
+    with guests(asked, reporter):
         return _open(asked, options, reporter)
 
 
@@ -88,9 +86,9 @@ def _open(asked: Asked, options: SourceOptions, reporter: Reporter) -> DatasetRo
     revision = str(builder.hash or "")[:7]
     details = ", ".join(part for part in (config, split, revision) if part)
     reporter.emit(Notice(message=f"reading {asked.repository} ({details})"))
-    guests = functools.partial(_guests, asked, reporter)
+    visit = functools.partial(guests, asked, reporter)
     return DatasetRows(
-        lambda: each_within(batches(), guests),
+        lambda: each_within(batches(), visit),
         column=column,
         called=asked.repository,
         label=f"{asked.repository} ({details})",
@@ -101,12 +99,6 @@ def _open(asked: Asked, options: SourceOptions, reporter: Reporter) -> DatasetRo
         options=options,
         reporter=reporter,
     )
-
-
-@contextlib.contextmanager
-def _guests(asked: Asked, reporter: Reporter) -> Iterator[None]:
-    with well_behaved(reporter), explained(asked):
-        yield
 
 
 def _builder(asked: Asked, options: SourceOptions, reporter: Reporter) -> Any:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
+from nanogpt_cli.data.sources.hub_errors import Asked, explained
 from nanogpt_cli.events import Notice, Progress, Reporter
 
 _LIBRARIES: Final = ("datasets", "huggingface_hub")
@@ -55,6 +56,13 @@ def well_behaved(reporter: Reporter) -> Iterator[None]:
                 datasets.enable_progress_bars()
             if hub_bars:
                 enable_progress_bars()
+
+
+@contextlib.contextmanager
+def guests(asked: Asked, reporter: Reporter) -> Iterator[None]:
+    """The libraries at work for what the user asked: silent, and their errors ours."""
+    with well_behaved(reporter), explained(asked):
+        yield
 
 
 @contextlib.contextmanager

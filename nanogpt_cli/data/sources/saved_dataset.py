@@ -1,6 +1,5 @@
 """A dataset of the `datasets` library in a local folder: saved by it, or laid out as on the hub."""
 
-import contextlib
 import functools
 import re
 import shlex
@@ -18,8 +17,8 @@ from nanogpt_cli.data.sources.dataset_rows import (
     stored_batches,
     streamed_batches,
 )
-from nanogpt_cli.data.sources.hub_errors import Asked, explained
-from nanogpt_cli.data.sources.hub_manners import each_within, well_behaved
+from nanogpt_cli.data.sources.hub_errors import Asked
+from nanogpt_cli.data.sources.hub_manners import each_within, guests
 from nanogpt_cli.data.sources.names import readable, safe_name
 from nanogpt_cli.errors import UsageError
 from nanogpt_cli.events import Reporter
@@ -82,15 +81,15 @@ def open_saved_dataset(path: Path, options: SourceOptions, reporter: Reporter) -
         raise UsageError(
             f"{name} is a folder, and --revision is for datasets of the Hugging Face hub", asked.command
         )
-    guests = functools.partial(_guests, asked, reporter)
+    visit = functools.partial(guests, asked, reporter)
     size_bytes: int | None = None
-    with guests():
+    with visit():
         if _is_from_disk(path):
             batches, size_bytes, column = _from_disk(path, asked, options, reporter)
         else:
             batches, column = _from_files(path, asked, options, reporter)
     return DatasetRows(
-        lambda: each_within(batches(), guests),
+        lambda: each_within(batches(), visit),
         column=column,
         called=name,
         label=name,
@@ -101,12 +100,6 @@ def open_saved_dataset(path: Path, options: SourceOptions, reporter: Reporter) -
         options=options,
         reporter=reporter,
     )
-
-
-@contextlib.contextmanager
-def _guests(asked: Asked, reporter: Reporter) -> Iterator[None]:
-    with well_behaved(reporter), explained(asked):
-        yield
 
 
 def _from_disk(

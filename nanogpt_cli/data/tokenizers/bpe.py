@@ -8,10 +8,9 @@ own files. `sha256` is that of `tokens`, so that a damaged file is noticed befor
 
 import base64
 import binascii
-import functools
 import hashlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -82,23 +81,16 @@ class BpeTokenizer(PieceTokenizer):
             if self._built is None:
                 import tiktoken
 
-                ranks = {token: i for i, token in enumerate(self._tokens) if token is not None}
+                ranks = {token: i for i, token in self._texts}
                 # Special tokens are not told to tiktoken: text that spells one is text.
                 self._built = tiktoken.Encoding(
                     self.name, pat_str=PATTERNS[self.pattern].ours, mergeable_ranks=ranks, special_tokens={}
                 )
             return self._built
 
-    @functools.cached_property
-    def _table(self) -> list[bytes | None]:
-        table = self._tokens + [None] * (self.vocab_size - len(self._tokens))
-        for name, i in self.special_tokens.items():
-            table[i] = name.encode("utf-8")
-        return table
-
     @property
-    def _special_ids(self) -> list[int]:
-        return list(self.special_tokens.values())
+    def _texts(self) -> Iterable[tuple[int, bytes]]:
+        return ((i, token) for i, token in enumerate(self._tokens) if token is not None)
 
 
 def bpe_from_document(document: Mapping[str, object]) -> BpeTokenizer:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -115,18 +115,9 @@ class HfTokenizer(PieceTokenizer):
         vocab = json.loads(self._definition)["model"]["vocab"]
         return {byte: vocab[f"<0x{byte:02X}>"] for byte in range(256)}
 
-    @functools.cached_property
-    def _table(self) -> list[bytes | None]:
-        table: list[bytes | None] = [None] * self.vocab_size
-        for i, piece in self._pieces.items():
-            table[i] = piece
-        for name, i in self.special_tokens.items():
-            table[i] = name.encode("utf-8")
-        return table
-
     @property
-    def _special_ids(self) -> list[int]:
-        return list(self.special_tokens.values())
+    def _texts(self) -> Iterable[tuple[int, bytes]]:
+        return self._pieces.items()
 
 
 def hf_from_document(document: Mapping[str, object]) -> HfTokenizer:

@@ -3,8 +3,9 @@
 A text is the concatenation of its tokens' bytes, so it can be decoded token by token.
 """
 
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -18,16 +19,22 @@ class PieceTokenizer(ABC):
     name: str
     vocab_size: int
     end_of_text: int | None
+    special_tokens: Mapping[str, int]  # name → id
 
     @property
     @abstractmethod
+    def _texts(self) -> Iterable[tuple[int, bytes]]:
+        """The ids that stand for text, and their bytes; each once."""
+
+    @functools.cached_property
     def _table(self) -> list[bytes | None]:
         """The bytes of every id, a special token's name for its id; None for ids that stand for nothing."""
-
-    @property
-    @abstractmethod
-    def _special_ids(self) -> list[int]:
-        """The ids of special tokens."""
+        table: list[bytes | None] = [None] * self.vocab_size
+        for i, piece in self._texts:
+            table[i] = piece
+        for name, i in self.special_tokens.items():
+            table[i] = name.encode("utf-8")
+        return table
 
     @property
     def dtype(self) -> np.dtype:
@@ -53,5 +60,5 @@ class PieceTokenizer(ABC):
     def token_bytes(self) -> np.ndarray:
         """UTF-8 bytes each id stands for in a text, (V,) int64; 0 for special tokens, which are no text."""
         lengths = np.array([len(piece or b"") for piece in self._table], dtype=np.int64)
-        lengths[self._special_ids] = 0
+        lengths[list(self.special_tokens.values())] = 0
         return lengths

@@ -5,6 +5,7 @@ training on an already prepared dataset needs neither the file nor a network.
 """
 
 import functools
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -69,18 +70,13 @@ class TiktokenTokenizer(PieceTokenizer):
         return encoding
 
     @functools.cached_property
-    def _table(self) -> list[bytes | None]:
-        table: list[bytes | None] = [None] * self.vocab_size
-        for i in range(self.vocab_size):
-            try:
-                table[i] = self._encoding.decode_single_token_bytes(i)
-            except KeyError:  # some vocabularies have gaps before their special tokens
-                continue
-        return table
+    def special_tokens(self) -> Mapping[str, int]:  # type: ignore[override]  # known once it is loaded
+        """Name and id of each special token."""
+        return self._encoding._special_tokens
 
     @property
-    def _special_ids(self) -> list[int]:
-        return list(self._encoding._special_tokens.values())
+    def _texts(self) -> Iterable[tuple[int, bytes]]:
+        return ((i, piece) for piece, i in self._encoding._mergeable_ranks.items())
 
 
 def encode_ordinary(encoding: "Encoding", text: str, dtype: np.dtype) -> np.ndarray:

@@ -6,7 +6,6 @@ four matrices per block are transposed. Reference: transformers, models/gpt2/mod
 
 import json
 import logging
-import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from nanogpt_cli.engine.interop.shapes import differing_tensors
+from nanogpt_cli.engine.interop.shapes import differing_tensors, not_a_weight
 from nanogpt_cli.engine.models.gpt2 import GPT2, GPT2Config
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.files import new_directory, write_json
@@ -27,8 +26,6 @@ HUB_IDS: Final = {
     "gpt2-xl": "openai-community/gpt2-xl",
 }
 _TRANSPOSED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
-# Causal masks that old checkpoints carry as buffers; the mask is computed here.
-_MASKS = re.compile(r"\.attn\.(bias|masked_bias)$")
 
 
 def load_gpt2(name: str, *, dropout: float = 0.0) -> tuple[GPT2Config, dict[str, Tensor]]:
@@ -70,7 +67,7 @@ def from_hf(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename and transpose a GPT2LMHeadModel state dict into ours."""
     weights = {}
     for name, tensor in tensors.items():
-        if _MASKS.search(name) or name == "lm_head.weight":  # the head is tied to wte
+        if not_a_weight(name):
             continue
         full = name if name.startswith("transformer.") else f"transformer.{name}"
         weights[full] = tensor.t().contiguous() if full.endswith(_TRANSPOSED) else tensor

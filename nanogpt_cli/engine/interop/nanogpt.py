@@ -20,7 +20,7 @@ from nanogpt_cli.config.schema import SETTINGS, Value
 from nanogpt_cli.data.nanogpt_folder import META_PKL, read_meta_pkl
 from nanogpt_cli.data.tokenizers.base import TOKENIZER_FILE, Tokenizer, build_tokenizer, load_tokenizer
 from nanogpt_cli.engine.checkpoint import Checkpoint, TrainState
-from nanogpt_cli.engine.interop.shapes import differing_tensors
+from nanogpt_cli.engine.interop.shapes import differing_tensors, not_a_weight
 from nanogpt_cli.engine.models.gpt2 import GPT2Config
 from nanogpt_cli.engine.optim import decay_groups
 from nanogpt_cli.errors import NanoGPTError, os_reason
@@ -33,7 +33,6 @@ _NOT_KEPT: Final = frozenset(
 )
 # OpenAI's ids, and their number rounded up to a multiple of 64 as nanoGPT does without a meta.pkl.
 GPT2_VOCAB_SIZES: Final = frozenset({50257, 50304})
-_MASK: Final = re.compile(r"\.attn\.(?:bias|masked_bias)$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,11 +152,7 @@ def _load(path: Path) -> dict[str, Any]:
 def _weights(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Our names, float32; the tied head is stored once, as wte."""
     renamed = {_PREFIXES.sub("", name): tensor for name, tensor in state_dict.items()}
-    return {
-        name: tensor.float()
-        for name, tensor in renamed.items()
-        if not _MASK.search(name) and name != "lm_head.weight"
-    }
+    return {name: tensor.float() for name, tensor in renamed.items() if not not_a_weight(name)}
 
 
 def _settings(config: Mapping[str, object]) -> dict[str, Value]:

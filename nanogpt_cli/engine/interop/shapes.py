@@ -1,10 +1,21 @@
-"""Whether foreign weights are those of the model that comes with them."""
+"""Whether foreign weights are those of the GPT-2 that comes with them."""
+
+import re
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from nanogpt_cli.engine.models.base import ModelConfig
 from nanogpt_cli.engine.models.registry import new_model
+
+# Causal masks that old checkpoints carry as buffers; the mask is computed here.
+_MASK: Final = re.compile(r"\.attn\.(?:bias|masked_bias)$")
+
+
+def not_a_weight(name: str) -> bool:
+    """Whether a state dict's entry is none of its own: a causal mask, or the head, which is tied to wte."""
+    return _MASK.search(name) is not None or name == "lm_head.weight"
 
 
 def differing_tensors(config: ModelConfig, weights: dict[str, Tensor]) -> list[str]:

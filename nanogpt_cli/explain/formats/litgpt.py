@@ -15,7 +15,7 @@ from typing import Final
 from nanogpt_cli.explain.assemble import Assembler
 from nanogpt_cli.explain.formats.fields import fields
 from nanogpt_cli.explain.formats.numbers import COUNT, NUMBER, PLAIN, count, milliseconds, number
-from nanogpt_cli.explain.nanogpt_text import literal
+from nanogpt_cli.explain.nanogpt_settings import literal
 from nanogpt_cli.explain.records import EvalPoint, IterPoint, Trainer
 
 _NEW: Final = re.compile(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TypeGuard
 
 from nanogpt_cli.explain.assemble import Assembler
-from nanogpt_cli.explain.nanogpt_text import KNOWN
+from nanogpt_cli.explain.nanogpt_settings import KNOWN
 from nanogpt_cli.explain.records import Ending, EvalPoint, IterPoint, Scalar
 
 _MAX_INT = 10**15  # JSON allows numbers of any length; no counter of a training is larger

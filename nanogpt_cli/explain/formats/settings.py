@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from nanogpt_cli.explain.assemble import Assembler
-from nanogpt_cli.explain.nanogpt_text import KNOWN, literal
+from nanogpt_cli.explain.nanogpt_settings import KNOWN, literal
 from nanogpt_cli.explain.records import Run
 
 

@@ -4,7 +4,8 @@ import math
 import statistics
 from typing import Final
 
-from nanogpt_cli.explain.case import Case, Finding
+from nanogpt_cli.accelerators import peak_flops
+from nanogpt_cli.explain.case import A100_PEAK_FLOPS, Case, Finding
 
 # nanoGPT on an unknown device below this: an A100 reaches 0.5 % even with a model of 0.8 million parameters.
 _UNKNOWN_DEVICE_MFU: Final = 0.003
@@ -19,7 +20,8 @@ _IMPOSSIBLE_OF_A100: Final = 7.5  # a B200's 2,250 TFLOP/s are 7.2 A100s
 _LOW: Final = 0.1
 _LOW_MIN_PARAMS: Final = 5e6
 _LOW_MIN_POINTS: Final = 10
-_T4_SHARE: Final = 312 / 65  # a T4's 65 TFLOP/s in float16
+_T4_SHARE: Final = A100_PEAK_FLOPS / peak_flops("T4", "float16")
+_H100_SHARE: Final = A100_PEAK_FLOPS / peak_flops("H100", "bfloat16")
 
 
 def mfu_not_measured_yet(case: Case) -> Finding | None:
@@ -68,7 +70,7 @@ def mfu_impossible(case: Case) -> Finding | None:
         severity="info" if faster else "warning",
         iters=(case.run.iters[-1].iter_num,),
         confidence=0.85,
-        numbers={"mfu_percent": 100 * usual, "h100_percent": 100 * usual * 312 / 989},
+        numbers={"mfu_percent": 100 * usual, "h100_percent": 100 * usual * _H100_SHARE},
         variant="faster_device" if faster else "",
     )
 

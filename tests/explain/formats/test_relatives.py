@@ -18,7 +18,7 @@ step 00000/21400 (0.00%) | loss: 11.090355 | lrm: 1.00 | dt: 23156.74ms | tok/se
 step 00001/21400 (0.00%) | loss: 10.808654 | lrm: 1.00 | dt: 649.22ms | tok/sec: 807,569 | mfu: 35.64 | total time: 0.00m
 step 00011/21400 (0.05%) | loss: 8.010101 | grad norm: 0.4512 | lrm: 1.00 | dt: 500.10ms | tok/sec: 1,048,366 | bf16_mfu: 46.27 | epoch: 2 | total time: 0.12m | eta: 190.0m
 Step 00250 | Validation bpb: 1.1500
-2025-10-13 - nanochat.checkpoint_manager - INFO - Saved model file to: /root/x/model_000250.pt
+2025-10-13 - nanochat.checkpoint_manager - INFO - Saved model file to: base_checkpoints/d4/model_000250.pt
 Total training time: 171.05m
 """  # noqa: E501
 

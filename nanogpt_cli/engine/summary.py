@@ -41,8 +41,8 @@ def run_started(trainer: Trainer, dataset: Dataset, *, peak_source: str, resumed
         val_tokens=dataset.splits["val"].tokens,
         epochs=config.max_iters * tokens_per_iter / train_tokens,
         expected_first_loss=math.log(model.config.vocab_size),
-        flops_per_token=trainer.flops_per_token,
-        peak_flops=trainer.peak_flops,
+        flops_per_token=trainer.log.flops_per_token,
+        peak_flops=trainer.log.peak_flops,
         peak_source=peak_source,
     )
 
@@ -56,15 +56,17 @@ def run_ended(trainer: Trainer, reason: str, *, peak_source: str, wall_seconds: 
         reason=reason,
         run_dir=str(trainer.run_dir),
         iters=state.iter_num,
-        final_train_loss=state.train_loss if state.last_eval_iter == state.iter_num else trainer.last_loss,
+        final_train_loss=state.train_loss
+        if state.last_eval_iter == state.iter_num
+        else trainer.log.last_loss,
         final_val_loss=state.val_loss if state.last_eval_iter == state.iter_num else None,
         best_val_loss=state.best_val_loss,
         best_val_iter=state.best_val_iter,
         best_checkpoint=str(best) if best else None,
         median_ms_per_iter=median_ms,
         tokens_per_second=tokens_per_second,
-        mfu=trainer.mfu(tokens_per_second) if tokens_per_second else None,
-        peak_flops=trainer.peak_flops,
+        mfu=trainer.log.mfu(tokens_per_second) if tokens_per_second else None,
+        peak_flops=trainer.log.peak_flops,
         peak_flops_source=peak_source,
         wall_seconds=wall_seconds,
     )

@@ -17,27 +17,25 @@ from nanogpt_cli.data.batches import Batches
 from nanogpt_cli.engine.checkpoint import (
     TrainState,
     list_checkpoints,
-    remove_old_checkpoints,
-    save_checkpoint,
 )
 from nanogpt_cli.engine.device import Hardware
 from nanogpt_cli.engine.distributed import Distributed
 from nanogpt_cli.engine.evaluate import estimate_loss, to_device
-from nanogpt_cli.engine.health import SkipBudget, SpikeDetector, nonfinite_words
+from nanogpt_cli.engine.health import SkipBudget, nonfinite_words
 from nanogpt_cli.engine.interrupts import StopRequest
 from nanogpt_cli.engine.meter import Meter
 from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.optim import set_rates
+from nanogpt_cli.engine.saving import Saver
 from nanogpt_cli.engine.schedule import learning_rate
+from nanogpt_cli.engine.step_log import StepLog
 from nanogpt_cli.errors import DivergedError
 from nanogpt_cli.events import (
-    CheckpointSaved,
     EvalDone,
     EvalStarted,
     NonFinite,
     Notice,
     Reporter,
-    StepLogged,
     Warned,
 )
 
@@ -86,9 +84,6 @@ class Trainer:
         self.dist = dist
         self.reporter = reporter
         self.run_dir = run_dir
-        self.dataset = dataset
-        self.flops_per_token = flops_per_token
-        self.peak_flops = peak_flops
         self.stop = stop or StopRequest()
         self.micro_batches = config.gradient_accumulation_steps // dist.world_size
         self.global_batch_size = config.batch_size * config.gradient_accumulation_steps
@@ -104,11 +99,25 @@ class Trainer:
         )
         if state.scaler and self.scaler.is_enabled():
             self.scaler.load_state_dict(state.scaler)
-        self.last_loss: float | None = None
         self.skips = SkipBudget()
-        self._spikes = SpikeDetector()
-        self._saved_at = time.monotonic()
-        self._overhead_ms: list[float] = []  # of each evaluation, saving included, for the ETA
+        self.saver = Saver(
+            config=config,
+            run_dir=run_dir,
+            model=raw_model,
+            optimizer=optimizer,
+            scaler=self.scaler,
+            dataset=dataset,
+            dist=dist,
+            reporter=reporter,
+        )
+        self.log = StepLog(
+            config=config,
+            meter=self.meter,
+            dist=dist,
+            reporter=reporter,
+            flops_per_token=flops_per_token,
+            peak_flops=peak_flops,
+        )
 
     # --- The loop
 
@@ -124,8 +133,9 @@ class Trainer:
                 self.reporter.emit(Notice(message=f"{self.stop.signal_name}: saving, then stopping"))
             if self._eval_due(iter_num, last):
                 self._evaluate(iter_num)
-            if self._save_due(iter_num, last, stopping):
-                self._save(iter_num, must=last or stopping)
+            if self.saver.due(self.state, last=last, stopping=stopping):
+                self.meter.pause()
+                self.saver.save(self.state, self.meter, must=last or stopping)
             if last or stopping:
                 break
             self.train_iteration(iter_num)
@@ -165,7 +175,7 @@ class Trainer:
         self.state.tokens_seen += self.meter.tokens_per_iter
         self.meter.add(loss_mean if finite else None)
         if iter_num % self.config.log_interval == 0:
-            self._log(iter_num, lr, grad_norm)
+            self.log.emit(iter_num, lr, grad_norm, self.state.tokens_seen)
 
     # --- Once in a while
 
@@ -199,7 +209,7 @@ class Trainer:
         if not all(math.isfinite(loss) for loss in losses):
             told = f"the evaluation gives train loss {losses[0]} and val loss {losses[1]}"
             raise self._diverged(iter_num, told)
-        self._overhead_ms.append(eval_ms)
+        self.log.eval_ms = eval_ms
         self.reporter.emit(
             EvalDone(
                 iter_num=iter_num,
@@ -210,98 +220,6 @@ class Trainer:
                 eval_ms=eval_ms,
             )
         )
-
-    def _save_due(self, iter_num: int, last: bool, stopping: bool) -> bool:
-        if self.config.eval_only:
-            return False
-        if iter_num == 0:  # fresh weights are worth a checkpoint only if nothing better will follow
-            return last or stopping
-        evaluated_now = self.state.last_eval_iter == iter_num
-        improved = evaluated_now and self.state.best_val_iter == iter_num
-        interval = self.config.save_interval
-        return (
-            last
-            or stopping
-            or improved
-            or (evaluated_now and self.config.always_save_checkpoint)
-            or (interval > 0 and iter_num % interval == 0)
-            or self._minutes_over()
-        )
-
-    def _minutes_over(self) -> bool:
-        """Whether save_minutes have passed since the last save; clocks differ, so one rank's yes is all's."""
-        minutes = self.config.save_minutes
-        if minutes <= 0:
-            return False
-        return self.dist.any(time.monotonic() - self._saved_at >= 60 * minutes, self.hardware.device)
-
-    def _save(self, iter_num: int, *, must: bool) -> None:
-        """Save; a full disk stops nothing but the save itself, unless it is the last chance (`must`)."""
-        self.meter.pause()
-        self._saved_at = time.monotonic()
-        start = time.perf_counter()
-        state = self.state
-        pending = self.dist.sum(self.meter.loss_sum.clone()) / self.dist.world_size
-        state.pending_loss_sum, state.pending_iters = float(pending), self.meter.loss_iters
-        state.scaler = self.scaler.state_dict() if self.scaler.is_enabled() else None
-        if not self.dist.is_main:
-            return
-        try:
-            path = save_checkpoint(self.run_dir, self.raw_model, self.optimizer, state, self.dataset)
-        except OSError as error:
-            if must:
-                raise
-            self.reporter.emit(
-                Warned(message=f"iteration {iter_num} was not saved ({error}); training goes on")
-            )
-            return
-        self.reporter.emit(
-            CheckpointSaved(
-                iter_num=iter_num,
-                path=str(path),
-                out_dir=str(self.run_dir),
-                best=state.best_val_iter == iter_num,
-                save_ms=1000 * (time.perf_counter() - start),
-            )
-        )
-        try:
-            remove_old_checkpoints(self.run_dir, self.config.keep_checkpoints)
-        except OSError as error:  # it was saved: what is too much on the disk can wait
-            self.reporter.emit(Warned(message=f"an old checkpoint could not be removed: {error}"))
-
-    def _log(self, iter_num: int, lr: float, grad_norm: Tensor) -> None:
-        if not self.meter.loss_iters:
-            return  # every iteration since the last line was skipped
-        loss_sum, iters, step_ms = self.meter.close_interval()  # waits for the device
-        loss = float(self.dist.sum(loss_sum)) / (iters * self.dist.world_size)
-        self.last_loss = loss
-        if (score := self._spikes.add(loss)) is not None:
-            self.reporter.emit(
-                Warned(
-                    message=f"the loss jumped to {loss:.4f} at iteration {iter_num}, {score:.0f} times the "
-                    "usual scatter above the recent ones; if it does not come back, lower the learning rate"
-                )
-            )
-        tokens_per_second = 1000 * self.meter.tokens_per_iter / step_ms
-        self.reporter.emit(
-            StepLogged(
-                iter_num=iter_num,
-                loss=loss,
-                lr=lr,
-                grad_norm=float(grad_norm) if self.config.grad_clip else None,
-                step_ms=step_ms,
-                tokens_per_second=tokens_per_second,
-                mfu=self.mfu(tokens_per_second),
-                eta_seconds=self._eta_seconds(iter_num + 1),
-                tokens_seen=self.state.tokens_seen,
-            )
-        )
-
-    def mfu(self, tokens_per_second: float) -> float | None:
-        """Model FLOPs utilisation, 0..1, of all devices together."""
-        if not self.peak_flops:
-            return None
-        return self.flops_per_token * tokens_per_second / self.peak_flops
 
     # --- Details
 
@@ -360,11 +278,3 @@ class Trainer:
             f"training diverged at iteration {iter_num}: {reason}; {good}",
             f"{again} with a lower rate: --learning-rate {lower:.1g} --min-lr {lower / 10:.1g}",
         )
-
-    def _eta_seconds(self, done: int) -> float | None:
-        step_ms = self.meter.recent_ms()
-        if step_ms is None or len(self.meter.interval_ms) < 2:
-            return None  # the first interval holds warm-up and compilation: a guess from it misleads
-        evals = self.config.max_iters // self.config.eval_interval - (done - 1) // self.config.eval_interval
-        overhead_ms = self._overhead_ms[-1] if self._overhead_ms else 0.0
-        return ((self.config.max_iters - done) * step_ms + evals * overhead_ms) / 1000

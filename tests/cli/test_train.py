@@ -332,7 +332,7 @@ def test_a_full_disk_at_the_last_save(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_args: object, **_options: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nanogpt_cli.engine.trainer.save_checkpoint", full)
+    monkeypatch.setattr("nanogpt_cli.engine.saving.save_checkpoint", full)
     result = train()
     assert result.code == 1
     warning, *_, error, hint = [

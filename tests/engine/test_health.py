@@ -125,7 +125,7 @@ def test_a_run_warns_of_its_spike(tmp_path: Path) -> None:
 def test_saving_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = Recorder()
     now = [0.0]
-    monkeypatch.setattr("nanogpt_cli.engine.trainer.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("nanogpt_cli.engine.saving.time.monotonic", lambda: now[0])
     trainer = build_trainer(tmp_path, tiny_config(save_minutes=1.0, max_iters=12), reporter=recorder)
     real = trainer.train_iteration
 

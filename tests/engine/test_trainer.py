@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from nanogpt_cli.engine import saving
 from nanogpt_cli.engine import trainer as module
 from nanogpt_cli.engine.checkpoint import list_checkpoints, read_checkpoint
 from nanogpt_cli.engine.interrupts import StopRequest
@@ -146,14 +147,14 @@ def full_disk(*_args: object, **_options: object) -> None:
 
 
 def test_a_full_disk_in_mid_run_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module.save_checkpoint
+    real = saving.save_checkpoint
 
     def save(run_dir: Path, model: Any, optimizer: Any, state: Any, dataset: Any) -> Path:
         if state.iter_num < 10:
             full_disk()
         return real(run_dir, model, optimizer, state, dataset)
 
-    monkeypatch.setattr(module, "save_checkpoint", save)
+    monkeypatch.setattr(saving, "save_checkpoint", save)
     recorder = run(tmp_path, max_iters=10, save_interval=5)
     (warning,) = recorder.of(Warned)
     assert "iteration 5 was not saved" in warning.message
@@ -163,13 +164,13 @@ def test_a_full_disk_in_mid_run_is_a_warning(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_full_disk_at_the_last_save_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "save_checkpoint", full_disk)
+    monkeypatch.setattr(saving, "save_checkpoint", full_disk)
     with pytest.raises(OSError, match="No space left"):
         run(tmp_path, max_iters=3)
 
 
 def test_a_full_disk_when_stopping_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "save_checkpoint", full_disk)
+    monkeypatch.setattr(saving, "save_checkpoint", full_disk)
     stop = StopRequest()
     stop.signal_name = "SIGTERM"
     trainer = build_trainer(tmp_path, stop=stop)
@@ -264,7 +265,7 @@ def test_time_per_iteration_leaves_evaluations_and_saves_out(
         return call
 
     monkeypatch.setattr(module, "estimate_loss", slow(100.0, module.estimate_loss))
-    monkeypatch.setattr(module, "save_checkpoint", slow(1000.0, module.save_checkpoint))
+    monkeypatch.setattr(saving, "save_checkpoint", slow(1000.0, saving.save_checkpoint))
     recorder = Recorder()
     config = tiny_config(max_iters=7, eval_interval=3, always_save_checkpoint=True, log_interval=2)
     trainer = build_trainer(tmp_path, config, reporter=recorder, peak_flops=1e9)
@@ -286,7 +287,7 @@ def test_mfu_by_hand(tmp_path: Path) -> None:
     """
     trainer = build_trainer(tmp_path, peak_flops=1e9)
     assert trainer.raw_model.num_params() == 6432
-    assert trainer.mfu(1000) == pytest.approx(0.041664)
+    assert trainer.log.mfu(1000) == pytest.approx(0.041664)
     assert build_trainer(tmp_path, peak_flops=None).mfu(1000) is None
 
 

@@ -1,0 +1,98 @@
+"""When a run is saved, and what happens when it cannot be."""
+
+import time
+from pathlib import Path
+
+import torch
+
+from nanogpt_cli.config.schema import TrainConfig
+from nanogpt_cli.engine.checkpoint import TrainState, remove_old_checkpoints, save_checkpoint
+from nanogpt_cli.engine.distributed import Distributed
+from nanogpt_cli.engine.meter import Meter
+from nanogpt_cli.engine.models.base import LanguageModel
+from nanogpt_cli.events import CheckpointSaved, Reporter, Warned
+
+
+class Saver:
+    """Saves a run's checkpoints and keeps the newest few and the best."""
+
+    def __init__(
+        self,
+        *,
+        config: TrainConfig,
+        run_dir: Path,
+        model: LanguageModel,
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        dataset: dict[str, str],
+        dist: Distributed,
+        reporter: Reporter,
+    ) -> None:
+        self.config = config
+        self.run_dir = run_dir
+        self.model = model
+        self.optimizer = optimizer
+        self.scaler = scaler
+        self.dataset = dataset
+        self.dist = dist
+        self.reporter = reporter
+        self._saved_at = time.monotonic()
+
+    def due(self, state: TrainState, *, last: bool, stopping: bool) -> bool:
+        """Whether to save before iteration `state.iter_num`; all ranks get the same answer."""
+        iter_num = state.iter_num
+        if self.config.eval_only:
+            return False
+        if iter_num == 0:  # fresh weights are worth a checkpoint only if nothing better will follow
+            return last or stopping
+        evaluated_now = state.last_eval_iter == iter_num
+        improved = evaluated_now and state.best_val_iter == iter_num
+        interval = self.config.save_interval
+        return (
+            last
+            or stopping
+            or improved
+            or (evaluated_now and self.config.always_save_checkpoint)
+            or (interval > 0 and iter_num % interval == 0)
+            or self._minutes_over()
+        )
+
+    def _minutes_over(self) -> bool:
+        """Whether save_minutes have passed since the last save; clocks differ, so one rank's yes is all's."""
+        minutes = self.config.save_minutes
+        if minutes <= 0:
+            return False
+        overdue = time.monotonic() - self._saved_at >= 60 * minutes
+        return self.dist.any(overdue, next(self.model.parameters()).device)
+
+    def save(self, state: TrainState, meter: Meter, *, must: bool) -> None:
+        """Save; a full disk stops nothing but the save itself, unless it is the last chance (`must`)."""
+        self._saved_at = time.monotonic()
+        start = time.perf_counter()
+        pending = self.dist.sum(meter.loss_sum.clone()) / self.dist.world_size
+        state.pending_loss_sum, state.pending_iters = float(pending), meter.loss_iters
+        state.scaler = self.scaler.state_dict() if self.scaler.is_enabled() else None
+        if not self.dist.is_main:
+            return
+        try:
+            path = save_checkpoint(self.run_dir, self.model, self.optimizer, state, self.dataset)
+        except OSError as error:
+            if must:
+                raise
+            self.reporter.emit(
+                Warned(message=f"iteration {state.iter_num} was not saved ({error}); training goes on")
+            )
+            return
+        self.reporter.emit(
+            CheckpointSaved(
+                iter_num=state.iter_num,
+                path=str(path),
+                out_dir=str(self.run_dir),
+                best=state.best_val_iter == state.iter_num,
+                save_ms=1000 * (time.perf_counter() - start),
+            )
+        )
+        try:
+            remove_old_checkpoints(self.run_dir, self.config.keep_checkpoints)
+        except OSError as error:  # it was saved: what is too much on the disk can wait
+            self.reporter.emit(Warned(message=f"an old checkpoint could not be removed: {error}"))

@@ -288,7 +288,7 @@ def test_mfu_by_hand(tmp_path: Path) -> None:
     trainer = build_trainer(tmp_path, peak_flops=1e9)
     assert trainer.raw_model.num_params() == 6432
     assert trainer.log.mfu(1000) == pytest.approx(0.041664)
-    assert build_trainer(tmp_path, peak_flops=None).mfu(1000) is None
+    assert build_trainer(tmp_path, peak_flops=None).log.mfu(1000) is None
 
 
 def test_the_logged_loss_is_the_mean_of_the_interval(tmp_path: Path) -> None:

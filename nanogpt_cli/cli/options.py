@@ -24,7 +24,13 @@ ARGUMENTS = "nanogpt.arguments"  # in a context's meta: what followed the comman
 _TRUE = {"true", "1", "yes", "on"}
 _FALSE = {"false", "0", "no", "off"}
 # Boolean settings are options with a value: True, False, and for some auto. The bare flag is short for True.
-_BOOLEAN_SETTINGS = {setting.flag for setting in SETTINGS.values() if setting.kind is bool}
+_BOOLEAN_SETTINGS = {
+    flag
+    for setting in SETTINGS.values()
+    if setting.kind is bool
+    for flag in (setting.flag, setting.short)
+    if flag
+}
 
 
 class Command(TyperCommand):
@@ -98,6 +104,7 @@ def _parameter(setting: Setting) -> inspect.Parameter:
     default = f" [default: {setting.default}]" if setting.default != "" else ""
     option = typer.Option(
         setting.flag,
+        *([setting.short] if setting.short else []),
         help=(words + setting.help + default).replace("[", "\\["),  # rich would read gpt2[-medium] as markup
         metavar=setting.metavar,
         rich_help_panel=setting.group,

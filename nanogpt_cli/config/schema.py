@@ -34,9 +34,10 @@ def _setting(
     *,
     low: float | None = None,
     high: float | None = None,
+    short: str | None = None,
 ) -> Any:  # a dataclass field, which typing knows as the field's own type
-    """Declare one setting; `low` and `high` are the smallest and largest values allowed."""
-    metadata = {"group": group, "help": help, "low": low, "high": high}
+    """Declare one setting: `low` and `high` bound its values, `short` is a second flag for it."""
+    metadata = {"group": group, "help": help, "low": low, "high": high, "short": short}
     return field(default=default, metadata=metadata)
 
 
@@ -105,11 +106,17 @@ class TrainConfig:
     eval_interval: int = _setting(2000, "Evaluation and logging", "iterations between evaluations", low=1)
     eval_iters: int = _setting(200, "Evaluation and logging", "batches per split and evaluation", low=1)
     log_interval: int = _setting(1, "Evaluation and logging", "iterations between log lines", low=1)
+    tensorboard_log: bool = _setting(
+        False, "Evaluation and logging", "curves for TensorBoard in the run's folder", short="--tensorboard"
+    )
     wandb_log: bool = _setting(
-        False, "Evaluation and logging", "nanoGPT's; not available yet, metrics.jsonl has every number"
+        False, "Evaluation and logging", "Weights & Biases; offline where no key is known", short="--wandb"
     )
     wandb_project: str = _setting("owt", "Evaluation and logging", "Weights & Biases project")
     wandb_run_name: str = _setting("gpt2", "Evaluation and logging", "Weights & Biases run name")
+    trackio_log: bool = _setting(
+        False, "Evaluation and logging", "curves for Trackio, on this machine", short="--trackio"
+    )
     # --- Checkpoints
     always_save_checkpoint: bool = _setting(
         True, "Checkpoints", "save at every evaluation, not only when val loss improves"
@@ -138,6 +145,7 @@ class Setting:
     help: str
     low: float | None
     high: float | None
+    short: str | None  # a second flag, for people who type
     choices: tuple[str, ...]  # the only strings allowed, beside `kind`'s own values; empty: any
 
     @property
@@ -287,10 +295,6 @@ def _nanochat_contradictions(config: TrainConfig) -> list[tuple[str, str]]:
 def cautions(config: TrainConfig) -> list[str]:
     """Combinations nanoGPT accepts in silence although they are seldom meant, one line each."""
     found = []
-    if config.wandb_log:
-        found.append(
-            "wandb_log is ignored: nothing is sent to Weights & Biases yet; metrics.jsonl has every number"
-        )
     if config.optimizer == "muon" and config.learning_rate < _LOW_MUON_RATE:
         found.append(
             f"learning_rate {config.learning_rate:g} suits AdamW; Muon's usual one is 0.02, as its steps do "

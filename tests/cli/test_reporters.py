@@ -17,6 +17,7 @@ from nanogpt_cli.cli.reporters import train_reporter
 from nanogpt_cli.cli.reporters.jsonl import JsonLinesReporter, to_record
 from nanogpt_cli.cli.reporters.plain import PlainReporter, plain_lines
 from nanogpt_cli.cli.reporters.run_files import RunFilesReporter, drop_records_from
+from nanogpt_cli.cli.reporters.trackers.reporter import Trackers
 from nanogpt_cli.cli.reporters.words import duration, ending_sentence, learning_rate, percent, rate
 from nanogpt_cli.events import (
     EvalStarted,
@@ -235,7 +236,10 @@ def test_the_screen_suits_stderr(
     monkeypatch.setattr(streams, "stderr_console", lambda: console)
     reporter = train_reporter(quiet=quiet)
     assert isinstance(reporter, Tee)
-    assert [type(part).__name__ for part in reporter.reporters] == ["RunFilesReporter", expected]
+    trackers, heard = reporter.reporters
+    assert isinstance(trackers, Trackers)
+    assert isinstance(heard, Tee)
+    assert [type(part).__name__ for part in heard.reporters] == ["RunFilesReporter", expected]
 
 
 # --- Words

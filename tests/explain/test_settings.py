@@ -130,10 +130,16 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("eval_iters", {}, {"eval_iters": 200}, "covers"),
     ("log_interval", {}, {}, "every"),
     ("log_interval", {}, {"log_interval": 10}, "lines"),
+    ("tensorboard_log", {}, {}, "off"),
+    ("tensorboard_log", {}, {"tensorboard_log": True}, "on"),
     ("wandb_log", {}, {}, "off"),
-    ("wandb_log", {}, {"wandb_log": True}, "on!"),
+    ("wandb_log", {}, {"wandb_log": True}, "on"),
     ("wandb_project", {}, {}, "unused"),
+    ("wandb_project", {}, {"wandb_log": True}, "used"),
     ("wandb_run_name", {}, {}, "unused"),
+    ("wandb_run_name", {}, {"wandb_log": True}, "used"),
+    ("trackio_log", {}, {}, "off"),
+    ("trackio_log", {}, {"trackio_log": True}, "on"),
     ("always_save_checkpoint", {}, {}, "on"),
     ("always_save_checkpoint", {}, {"always_save_checkpoint": False}, "off"),
     ("save_interval", {}, {}, "off"),
@@ -268,7 +274,6 @@ def test_cautions_of_the_schema_are_all_told_here_too() -> None:
     """Else a wrong combination that training warns of would pass in silence."""
     settings: dict[str, Any]
     for name, settings in [
-        ("wandb_log", {"wandb_log": True}),
         ("learning_rate", {"optimizer": "muon"}),
         ("bias", {"arch": "nanochat", "bias": True}),
         ("min_lr", {"min_lr": 1.0}),

@@ -5,12 +5,14 @@ import sys
 from nanogpt_cli.cli import console
 from nanogpt_cli.cli.reporters.plain import PlainReporter
 from nanogpt_cli.cli.reporters.run_files import RunFilesReporter
+from nanogpt_cli.cli.reporters.trackers.reporter import Trackers
 from nanogpt_cli.events import NullReporter, Reporter, Tee
 
 
 def train_reporter(*, quiet: bool) -> Reporter:
-    """The screen that suits stderr, and the run directory's own records."""
-    return Tee(RunFilesReporter(console.warn), _screen(quiet=quiet))
+    """The screen that suits stderr, the run directory's own records, and the trackers a run asks for."""
+    heard = Tee(RunFilesReporter(console.warn), _screen(quiet=quiet))
+    return Tee(Trackers(heard.emit), heard)  # the trackers first: see there
 
 
 def _screen(*, quiet: bool) -> Reporter:

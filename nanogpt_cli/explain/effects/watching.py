@@ -55,19 +55,39 @@ def log_interval(case: RunCase) -> Iterator[Sentence]:
     yield say("every" if every == 1 else "lines", lines=lines, every=every, seconds=seconds)
 
 
+def tensorboard_log(case: RunCase) -> Iterator[Sentence]:
+    """Where the files go."""
+    yield (
+        say("on", folder=f"{case.forecast.run_dir}/tensorboard")
+        if case.config.tensorboard_log
+        else say("off")
+    )
+
+
 def wandb_log(case: RunCase) -> Iterator[Sentence]:
-    """Nothing is sent."""
-    yield warn("on") if case.config.wandb_log else say("off")
+    """What is sent, and what if it cannot be."""
+    yield say("on" if case.config.wandb_log else "off")
 
 
-def wandb_project(_case: RunCase) -> Iterator[Sentence]:
-    """Unused."""
-    yield say("unused")
+def wandb_project(case: RunCase) -> Iterator[Sentence]:
+    """Who reads it."""
+    if case.config.wandb_log or case.config.trackio_log:
+        yield say("used", name=case.config.wandb_project)
+    else:
+        yield say("unused")
 
 
-def wandb_run_name(_case: RunCase) -> Iterator[Sentence]:
-    """Unused."""
-    yield say("unused")
+def wandb_run_name(case: RunCase) -> Iterator[Sentence]:
+    """Who reads it."""
+    if case.config.wandb_log:
+        yield say("used", name=case.config.wandb_run_name)
+    else:
+        yield say("unused")
+
+
+def trackio_log(case: RunCase) -> Iterator[Sentence]:
+    """Where it is kept."""
+    yield say("on" if case.config.trackio_log else "off")
 
 
 def always_save_checkpoint(case: RunCase) -> Iterator[Sentence]:
@@ -101,7 +121,8 @@ def keep_checkpoints(case: RunCase) -> Iterator[Sentence]:
 EFFECTS: Final[dict[str, Effect]] = {
     effect.__name__: effect
     for effect in (
-        *(eval_interval, eval_iters, log_interval, wandb_log, wandb_project, wandb_run_name),
+        *(eval_interval, eval_iters, log_interval),
+        *(tensorboard_log, wandb_log, wandb_project, wandb_run_name, trackio_log),
         *(always_save_checkpoint, save_interval, save_minutes, keep_checkpoints),
     )
 }

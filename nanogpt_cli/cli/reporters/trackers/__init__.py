@@ -1,0 +1,1 @@
+"""Experiment trackers: TensorBoard, Weights & Biases, Trackio. Off unless asked for, and never in the way."""

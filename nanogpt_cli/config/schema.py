@@ -130,6 +130,9 @@ class TrainConfig:
         "auto", "System", "auto takes the fastest that is safe on the device"
     )
     compile: bool | Literal["auto"] = _setting("auto", "System", "torch.compile; auto: where it pays")
+    strategy: Literal["auto", "ddp", "fsdp"] = _setting(
+        "auto", "System", "several processes: ddp, all weights in each; fsdp, divided among them"
+    )
     backend: str = _setting("auto", "System", "torch.distributed backend: nccl, gloo; auto by device")
     threads: int = _setting(0, "System", "CPU threads; 0: as many as there are cores", low=0, high=1024)
 

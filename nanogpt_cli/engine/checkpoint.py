@@ -4,6 +4,9 @@
 every file's size and SHA-256 and is written last. The folder is built under a temporary name and renamed, so
 a run killed at any moment leaves only complete checkpoints. Format: https://huggingface.co/docs/safetensors
 (nothing is pickled). Weights carry the architecture's names; what is tied is stored once.
+
+Of a run with `strategy fsdp` every rank writes its own part: the folders model/ and optim/ stand in for the
+two files (see `shard_files`). Reading puts the parts together, so any number of processes reads either kind.
 """
 
 import contextlib
@@ -11,6 +14,7 @@ import dataclasses
 import json
 import math
 import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,17 +24,22 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from nanogpt_cli.engine.distributed import Distributed
 from nanogpt_cli.engine.models.base import LanguageModel, ModelConfig
 from nanogpt_cli.engine.models.registry import model_config
+from nanogpt_cli.engine.shard_files import ShardFolder, WrittenFile, write_shards
+from nanogpt_cli.engine.sharded import drop_gathered, is_sharded, local, placed_like
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.files import TEMPORARY_PREFIX, fsync_file, new_directory, sha256_file
 
 FORMAT: Final = "nanogpt-checkpoint"
-VERSION: Final = 1
+VERSION: Final = 2  # 1: without shards, and still written where nothing is sharded
 MARKER: Final = "COMPLETE"
 WEIGHTS: Final = "model.safetensors"
 OPTIMIZER: Final = "optim.safetensors"
 STATE: Final = "state.json"
+WEIGHT_SHARDS: Final = "model"  # folders
+OPTIMIZER_SHARDS: Final = "optim"
 
 
 @dataclass(kw_only=True)
@@ -65,19 +74,22 @@ class Checkpoint:
 
     def weights(self) -> dict[str, Tensor]:
         """The model's tensors, on the CPU."""
-        return _load(self.path / WEIGHTS)
+        with _reading(self.path):
+            tensors = _open(self.path, WEIGHTS, WEIGHT_SHARDS)
+            return {name: tensors(name) for name in tensors.names}
 
     def restore_optimizer(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Put the optimizer's moments back in place."""
-        saved = _load(self.path / OPTIMIZER)
-        for name, parameter in model.named_parameters():
-            prefix = name + "/"
-            moments = {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
-            if moments:  # a parameter that never had a gradient has none
-                # Copied: on Windows a file that is still mapped cannot be renamed or deleted.
-                optimizer.state[parameter] = {
-                    k: v.to(parameter.device, copy=True) for k, v in moments.items()
-                }
+        with _reading(self.path):
+            saved = _open(self.path, OPTIMIZER, OPTIMIZER_SHARDS)
+            for name, parameter in model.named_parameters():
+                prefix = name + "/"
+                moments = [key for key in saved.names if key.startswith(prefix)]
+                if moments:  # a parameter that never had a gradient has none
+                    # Copied: on Windows a file that is still mapped cannot be renamed or deleted.
+                    optimizer.state[parameter] = {
+                        key.removeprefix(prefix): placed_like(saved(key), parameter) for key in moments
+                    }
 
 
 def save_checkpoint(
@@ -86,40 +98,76 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     state: TrainState,
     dataset: dict[str, str],
+    dist: Distributed | None = None,
 ) -> Path:
     """Write the checkpoint of `state.iter_num` and return its folder; an intact one there is left alone.
 
-    Raises OSError when the disk is full or read-only (nothing is left behind), and NanoGPTError rather than
-    save weights that are not finite.
+    All ranks call it together where the model is sharded, else rank 0 alone. Raises OSError when the disk is
+    full or read-only (nothing is left behind), and NanoGPTError rather than save weights that are not finite.
     """
+    dist = (dist if is_sharded(model) else None) or Distributed()
     target = run_dir / "checkpoints" / f"iter_{state.iter_num:08d}"
-    if is_complete(target) and not _altered_files(target):
+    if dist.from_main(lambda: is_complete(target) and not _altered_files(target)):
         return target
-    shutil.rmtree(target, ignore_errors=True)  # a damaged folder of that name is of no use to anyone
-    weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items() if k not in model.tied}
-    if not all(bool(v.isfinite().all()) for v in weights.values()):
+    drop_gathered(model)
+    weights = {k: v.detach() for k, v in model.state_dict().items() if k not in model.tied}
+    nonfinite = not all(bool(local(v).isfinite().all()) for v in weights.values())
+    if any(dist.gather(nonfinite)):
         raise NanoGPTError(
             f"the weights at iteration {state.iter_num} are not finite and were not saved",
             f"go on from the last good one with a lower rate: nanogpt train --resume --out-dir {run_dir}",
         )
-    with new_directory(target) as folder:
-        _save(weights, folder / WEIGHTS)
-        _save(_optimizer_tensors(model, optimizer), folder / OPTIMIZER)
-        document = {
-            "format": FORMAT,
-            "version": VERSION,
-            "arch": model.config.arch,
-            "model": dataclasses.asdict(model.config),
-            "dataset": dataset,
-            "state": dataclasses.asdict(state),
-        }
-        (folder / STATE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        files = {}
-        for path in sorted(folder.iterdir()):
-            fsync_file(path)
-            files[path.name] = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
-        (folder / MARKER).write_text(json.dumps({"files": files}, indent=2) + "\n", encoding="utf-8")
+    moments = _optimizer_tensors(model, optimizer)
+    with contextlib.ExitStack() as stack:
+
+        def new_folder() -> Path:
+            shutil.rmtree(target, ignore_errors=True)  # a damaged folder of that name is of no use to anyone
+            return stack.enter_context(new_directory(target))
+
+        folder = dist.from_main(new_folder)
+        if is_sharded(model):
+            shards = _write_shards(folder, weights, moments, dist)
+        else:
+            shards = []
+            _save(weights, folder / WEIGHTS)
+            _save(moments, folder / OPTIMIZER)
+        if dist.is_main:
+            document = {
+                "format": FORMAT,
+                "version": VERSION if shards else 1,
+                "arch": model.config.arch,
+                "model": dataclasses.asdict(model.config),
+                "dataset": dataset,
+                "state": dataclasses.asdict(state),
+            }
+            _mark_complete(folder, document, shards)
     return target
+
+
+def _write_shards(
+    folder: Path, weights: dict[str, Tensor], moments: dict[str, Tensor], dist: Distributed
+) -> list[WrittenFile]:
+    """Every rank's part of both; the files of all ranks, as they themselves have seen them."""
+    own = write_shards(weights, folder / WEIGHT_SHARDS, dist.rank)
+    own += write_shards(moments, folder / OPTIMIZER_SHARDS, dist.rank)
+    written = [file for files in dist.gather(own) for file in files]
+    if dist.is_main and not all((folder / file.name).is_file() for file in written):
+        raise NanoGPTError(
+            f"what other processes save is not to be seen in {folder.parent}",
+            "put the run on a file system that every machine shares: --out-dir /shared/run",
+        )
+    return written
+
+
+def _mark_complete(folder: Path, document: dict[str, Any], shards: list[WrittenFile]) -> None:
+    """Write state.json, then the marker with every file's size and hash."""
+    (folder / STATE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    # A rank has fsynced and hashed its own files.
+    files = {file.name: {"bytes": file.n_bytes, "sha256": file.sha256} for file in shards}
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        fsync_file(path)
+        files[path.name] = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+    (folder / MARKER).write_text(json.dumps({"files": files}, indent=2) + "\n", encoding="utf-8")
 
 
 def is_complete(path: Path) -> bool:
@@ -140,7 +188,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Open one checkpoint after checking every file's SHA-256; raises NanoGPTError when it is damaged."""
     if altered := _altered_files(path):
         raise _damaged(path, f"{altered[0]} is not what was saved")
-    return _read_state(path)
+    return open_checkpoint(path)
 
 
 def best_checkpoint(run_dir: Path) -> Path | None:
@@ -148,7 +196,7 @@ def best_checkpoint(run_dir: Path) -> Path | None:
     scored = []
     for path in list_checkpoints(run_dir):
         with contextlib.suppress(NanoGPTError):  # a damaged state.json is nobody's best
-            loss = _read_state(path).own_val_loss
+            loss = open_checkpoint(path).own_val_loss
             if loss is not None and math.isfinite(loss):
                 scored.append((loss, path))
     return min(scored)[1] if scored else None
@@ -166,7 +214,8 @@ def remove_old_checkpoints(run_dir: Path, keep: int) -> None:
             shutil.rmtree(doomed, ignore_errors=True)
 
 
-def _read_state(path: Path) -> Checkpoint:
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Open one checkpoint without reading its tensors; raises NanoGPTError when state.json is damaged."""
     try:
         document = json.loads((path / STATE).read_text(encoding="utf-8"))
         if document["format"] != FORMAT or document["version"] > VERSION:
@@ -200,7 +249,7 @@ def _marked_files(path: Path) -> dict[str, dict[str, Any]]:
 def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """`<parameter>/<moment>` → tensor, for every tensor the optimizer keeps."""
     return {
-        f"{name}/{key}": value.detach().cpu().contiguous()
+        f"{name}/{key}": value.detach()
         for name, parameter in model.named_parameters()
         for key, value in optimizer.state.get(parameter, {}).items()
         if isinstance(value, Tensor)
@@ -209,16 +258,37 @@ def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> di
 
 def _save(tensors: dict[str, Tensor], path: Path) -> None:
     try:
-        save_file(tensors, path)
+        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, path)
     except SafetensorError as error:  # how safetensors reports a full disk
         raise OSError(f"{path}: {error}") from error
 
 
-def _load(path: Path) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class _Tensors:
+    """A file's or folder's tensors by name."""
+
+    names: list[str]
+    read: Callable[[str], Tensor]
+
+    def __call__(self, name: str) -> Tensor:
+        return self.read(name)
+
+
+def _open(path: Path, file: str, folder: str) -> _Tensors:
+    """The tensors of a checkpoint, in one file or in the parts that ranks have written."""
+    if (path / folder).is_dir():
+        shards = ShardFolder(path / folder)
+        return _Tensors(list(shards.names()), shards.tensor)
+    whole = load_file(path / file)
+    return _Tensors(list(whole), whole.__getitem__)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise _damaged(path.parent, f"{path.name} cannot be read ({error})") from None
+        yield
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _damaged(path, f"its tensors cannot be read ({error})") from None
 
 
 def _damaged(path: Path, reason: str) -> NanoGPTError:

@@ -4,15 +4,19 @@ import atexit
 import contextlib
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from nanogpt_cli.errors import UsageError
+from nanogpt_cli.engine.sharded import is_sharded
+from nanogpt_cli.errors import LostPeerError, UsageError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,39 @@ class Distributed:
         if self.world_size > 1:
             torch.distributed.barrier()
 
+    def from_main(self, make: Callable[[], T]) -> T:
+        """What `make` gives on rank 0, on every rank; where it fails there, it fails on all.
+
+        An OSError is an OSError everywhere, because a run survives it; any other is rank 0's to tell.
+        """
+        if self.world_size == 1:
+            return make()
+        told: list[Any] = [None, None]
+        error: Exception | None = None
+        if self.is_main:
+            try:
+                told[0] = make()
+            except Exception as caught:  # raised again below, once the others know
+                error = caught
+                told[1] = (isinstance(caught, OSError), str(caught))
+        torch.distributed.broadcast_object_list(told)
+        if error is not None:
+            raise error
+        if told[1] is not None:
+            survivable, text = told[1]
+            if survivable:
+                raise OSError(text)
+            raise LostPeerError("process 0 of this run cannot go on", f"see what it said: {text}")
+        return cast("T", told[0])
+
+    def gather(self, value: T) -> list[T]:
+        """The `value` of every rank, in their order, on every rank."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        torch.distributed.all_gather_object(values, value)
+        return values
+
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
         """Average gradients over the ranks (DistributedDataParallel) when there are several."""
         if self.world_size == 1:
@@ -54,11 +91,21 @@ class Distributed:
     @contextlib.contextmanager
     def gradient_sync(self, model: nn.Module, enabled: bool) -> Iterator[None]:
         """Synchronise gradients in this backward pass only if `enabled`: the last micro-batch needs it."""
-        if isinstance(model, DistributedDataParallel) and not enabled:
+        if is_sharded(model):
+            cast("Any", model).set_requires_gradient_sync(enabled)
+            yield
+        elif isinstance(model, DistributedDataParallel) and not enabled:
             with model.no_sync():
                 yield
         else:
             yield
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
+    """Scale the gradients down to the norm `limit`; their norm before that, of all ranks' shards together."""
+    norm = nn.utils.clip_grad_norm_(parameters, limit)
+    # Of shards it is each rank's part of the sum, which is added up only when asked for.
+    return cast("Any", norm).full_tensor() if hasattr(norm, "full_tensor") else norm
 
 
 def from_environment() -> Distributed:

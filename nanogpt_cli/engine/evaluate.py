@@ -31,11 +31,15 @@ def estimate_loss(
     total = torch.zeros(
         (), device=hardware.device, dtype=torch.float64 if hardware.device.type != "mps" else None
     )
-    for index in range(dist.rank, n_batches, dist.world_size):
-        inputs, targets = to_device(batches.even_batch(index, batch_size, n_batches), hardware.device)
+    # All ranks go round equally often, as every pass through a sharded model needs all of them.
+    for first in range(0, n_batches, dist.world_size):
+        index = first + dist.rank
+        batch = batches.even_batch(min(index, n_batches - 1), batch_size, n_batches)
+        inputs, targets = to_device(batch, hardware.device)
         with hardware.autocast():
             _, loss = model(inputs, targets)
-        total += loss
+        if index < n_batches:
+            total += loss
     model.train(was_training)
     return float(dist.sum(total)) / n_batches
 

@@ -15,7 +15,10 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 from nanogpt_cli.config.schema import TrainConfig
+from nanogpt_cli.engine import muon_sharing
+from nanogpt_cli.engine.distributed import Distributed
 from nanogpt_cli.engine.models.base import LanguageModel
+from nanogpt_cli.engine.sharded import local
 
 # The quintic a·X + b·XXᵀX + c·(XXᵀ)²X of the Muon post: the steepest slope at zero, so that five rounds bring
 # every singular value to between about 0.7 and 1.2. More precision buys nothing.
@@ -31,10 +34,18 @@ _ADAM_EPS: Final = 1e-10  # nanochat's: the moments of rare tokens are tiny
 class MuonAdamW(torch.optim.Optimizer):
     """Groups have a `kind` ("muon" or "adamw"), the rate `lr`, and `lr_ratio`, its ratio to learning_rate."""
 
-    def __init__(self, groups: Sequence[dict[str, Any]], *, ns_dtype: torch.dtype, fused: bool) -> None:
+    def __init__(
+        self,
+        groups: Sequence[dict[str, Any]],
+        *,
+        ns_dtype: torch.dtype,
+        fused: bool,
+        dist: Distributed | None = None,
+    ) -> None:
         super().__init__(groups, {"weight_decay": 0.0, "lr_ratio": 1.0})
         self._ns_dtype = ns_dtype
         self._fused = fused
+        self._dist = dist or Distributed()
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -52,16 +63,30 @@ class MuonAdamW(torch.optim.Optimizer):
         for parameter in parameters:
             by_shape.setdefault(parameter.shape, []).append(parameter)
         for shape, same in by_shape.items():
-            gradients = torch.stack([_gradient(p) for p in same])  # (n, rows, columns)
-            momentum = torch.stack([self._momentum_buffer(p) for p in same])
+            gradients = torch.stack([_gradient(p) for p in same])  # (n, rows, columns), this rank's rows
+            momentum = torch.stack([local(self._momentum_buffer(p)) for p in same])
             momentum.lerp_(gradients, 1 - group["momentum"])
-            update = orthogonalize(gradients.lerp(momentum, group["momentum"]), self._ns_dtype)  # Nesterov
+            update = self._orthogonalize(gradients.lerp(momentum, group["momentum"]), same[0])  # Nesterov
             # A tall matrix gets longer steps: its update's entries are smaller for the same spectral norm.
             scale = group["lr"] * math.sqrt(max(1.0, shape[0] / shape[1]))
             for parameter, buffer, direction in zip(same, momentum, update, strict=True):
-                self.state[parameter]["momentum_buffer"].copy_(buffer)
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.sub_(direction.to(parameter.dtype), alpha=scale)
+                local(self.state[parameter]["momentum_buffer"]).copy_(buffer)
+                weights = local(parameter)
+                weights.mul_(1 - group["lr"] * group["weight_decay"])
+                weights.sub_(direction.to(weights.dtype), alpha=scale)
+
+    def _orthogonalize(self, stack: Tensor, parameter: nn.Parameter) -> Tensor:
+        """`orthogonalize` for matrices like `parameter`, the work divided among the ranks."""
+
+        def alone(matrices: Tensor) -> Tensor:
+            return orthogonalize(matrices, self._ns_dtype)
+
+        mesh = getattr(parameter, "device_mesh", None)
+        if mesh is not None:
+            return muon_sharing.sharded(stack, parameter.shape[0], alone, mesh)
+        if self._dist.world_size > 1:
+            return muon_sharing.shared(stack, alone, self._dist.rank, self._dist.world_size)
+        return alone(stack)
 
     def _momentum_buffer(self, parameter: nn.Parameter) -> Tensor:
         state = self.state[parameter]
@@ -79,10 +104,10 @@ class MuonAdamW(torch.optim.Optimizer):
                 state["exp_avg_sq"] = torch.zeros_like(parameter)
         states = [self.state[p] for p in parameters]
         adamw(
-            [*parameters],
+            [local(p) for p in parameters],
             [_gradient(p) for p in parameters],
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
+            [local(state["exp_avg"]) for state in states],
+            [local(state["exp_avg_sq"]) for state in states],
             [],
             [state["step"] for state in states],
             fused=self._fused,
@@ -134,7 +159,14 @@ def split_parameters(model: LanguageModel) -> Parameters:
     return parts
 
 
-def build_muon(model: LanguageModel, config: TrainConfig, *, ns_dtype: torch.dtype, fused: bool) -> MuonAdamW:
+def build_muon(
+    model: LanguageModel,
+    config: TrainConfig,
+    *,
+    ns_dtype: torch.dtype,
+    fused: bool,
+    dist: Distributed | None = None,
+) -> MuonAdamW:
     """Muon at learning_rate for matrices, AdamW at embedding_lr and head_lr for the rest."""
     parts = split_parameters(model)
     betas = (config.beta1, config.beta2)
@@ -154,7 +186,9 @@ def build_muon(model: LanguageModel, config: TrainConfig, *, ns_dtype: torch.dty
         groups.append({"params": members, "kind": "adamw", "betas": betas, "lr_ratio": ratio})
     for group in groups:
         group["lr"] = config.learning_rate * group.get("lr_ratio", 1.0)
-    return MuonAdamW([group for group in groups if group["params"]], ns_dtype=ns_dtype, fused=fused)
+    return MuonAdamW(
+        [group for group in groups if group["params"]], ns_dtype=ns_dtype, fused=fused, dist=dist
+    )
 
 
 def momentum_at(iter_num: int, config: TrainConfig) -> float:
@@ -166,4 +200,4 @@ def momentum_at(iter_num: int, config: TrainConfig) -> float:
 
 def _gradient(parameter: nn.Parameter) -> Tensor:
     assert parameter.grad is not None
-    return parameter.grad
+    return local(parameter.grad)

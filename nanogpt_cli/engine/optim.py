@@ -5,6 +5,7 @@ from torch import nn
 
 from nanogpt_cli.config.schema import TrainConfig
 from nanogpt_cli.engine.device import Hardware
+from nanogpt_cli.engine.distributed import Distributed
 from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.muon import build_muon, momentum_at
 from nanogpt_cli.engine.schedule import learning_rate
@@ -16,13 +17,15 @@ def decay_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Paramete
     return [p for p in parameters if p.dim() >= 2], [p for p in parameters if p.dim() < 2]
 
 
-def build_optimizer(model: LanguageModel, config: TrainConfig, hardware: Hardware) -> torch.optim.Optimizer:
-    """The optimizer of the settings, on the model's device."""
+def build_optimizer(
+    model: LanguageModel, config: TrainConfig, hardware: Hardware, dist: Distributed | None = None
+) -> torch.optim.Optimizer:
+    """The optimizer of the settings, on the model's device; a sharded model's keeps shards of its moments."""
     if config.optimizer == "adamw":
         return build_adamw(model, config, hardware.device)
     # The orthogonal matrix needs no precision: bfloat16 where the device multiplies it fast.
     ns_dtype = torch.bfloat16 if hardware.dtype == torch.bfloat16 else torch.float32
-    return build_muon(model, config, ns_dtype=ns_dtype, fused=fused_available(hardware.device))
+    return build_muon(model, config, ns_dtype=ns_dtype, fused=fused_available(hardware.device), dist=dist)
 
 
 def set_rates(optimizer: torch.optim.Optimizer, iter_num: int, config: TrainConfig) -> float:

@@ -10,6 +10,7 @@ from nanogpt_cli.engine.checkpoint import TrainState, remove_old_checkpoints, sa
 from nanogpt_cli.engine.distributed import Distributed
 from nanogpt_cli.engine.meter import Meter
 from nanogpt_cli.engine.models.base import LanguageModel
+from nanogpt_cli.engine.sharded import is_sharded
 from nanogpt_cli.events import CheckpointSaved, Reporter, Warned
 
 
@@ -72,16 +73,18 @@ class Saver:
         pending = self.dist.sum(meter.loss_sum.clone()) / self.dist.world_size
         state.pending_loss_sum, state.pending_iters = float(pending), meter.loss_iters
         state.scaler = self.scaler.state_dict() if self.scaler.is_enabled() else None
-        if not self.dist.is_main:
+        if not (self.dist.is_main or is_sharded(self.model)):
             return
         try:
-            path = save_checkpoint(self.run_dir, self.model, self.optimizer, state, self.dataset)
+            path = save_checkpoint(self.run_dir, self.model, self.optimizer, state, self.dataset, self.dist)
         except OSError as error:
             if must:
                 raise
             self.reporter.emit(
                 Warned(message=f"iteration {state.iter_num} was not saved ({error}); training goes on")
             )
+            return
+        if not self.dist.is_main:
             return
         self.reporter.emit(
             CheckpointSaved(

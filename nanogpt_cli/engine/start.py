@@ -14,8 +14,10 @@ from nanogpt_cli.engine.checkpoint import (
     Checkpoint,
     TrainState,
     list_checkpoints,
+    open_checkpoint,
     read_checkpoint,
 )
+from nanogpt_cli.engine.distributed import Distributed
 from nanogpt_cli.engine.interop.nanogpt import read_ckpt
 from nanogpt_cli.engine.models.base import LanguageModel, ModelConfig
 from nanogpt_cli.engine.models.gpt2 import GPT2, GPT2Config
@@ -42,11 +44,17 @@ class Start:
 
 
 def starting_point(
-    loaded: LoadedConfig, dataset: Dataset, run_dir: Path, *, resume: bool, reporter: Reporter
+    loaded: LoadedConfig,
+    dataset: Dataset,
+    run_dir: Path,
+    *,
+    resume: bool,
+    reporter: Reporter,
+    dist: Distributed | None = None,
 ) -> tuple[Start, LoadedConfig]:
     """The model and state to begin with, and the configuration with what given weights decide."""
     if resume:
-        return _resume(loaded.config, dataset, run_dir, reporter), loaded
+        return _resume(loaded.config, dataset, run_dir, dist or Distributed(), reporter), loaded
     torch.manual_seed(loaded.config.seed)
     if loaded.config.init_from == "scratch":
         return _scratch(loaded.config, dataset), loaded
@@ -90,8 +98,10 @@ def _pretrained(loaded: LoadedConfig, dataset: Dataset) -> tuple[Start, LoadedCo
     return Start(model=build_model(shape, weights), state=TrainState()), loaded
 
 
-def _resume(config: TrainConfig, dataset: Dataset, run_dir: Path, reporter: Reporter) -> Start:
-    checkpoint = _newest_intact(run_dir, reporter)
+def _resume(
+    config: TrainConfig, dataset: Dataset, run_dir: Path, dist: Distributed, reporter: Reporter
+) -> Start:
+    checkpoint = _agreed_checkpoint(run_dir, dist, reporter)
     known = checkpoint.dataset["fingerprint"]  # nanoGPT's checkpoints do not say what they were trained on
     if known and known != dataset.fingerprint:
         raise NanoGPTError(
@@ -122,6 +132,20 @@ def _resume(config: TrainConfig, dataset: Dataset, run_dir: Path, reporter: Repo
     shape = dataclasses.replace(checkpoint.model, dropout=config.dropout)
     model = build_model(shape, checkpoint.weights())
     return Start(model=model, state=checkpoint.state, checkpoint=checkpoint)
+
+
+def _agreed_checkpoint(run_dir: Path, dist: Distributed, reporter: Reporter) -> Checkpoint:
+    """The same checkpoint on all ranks: rank 0 looks for it, and checks its files for all."""
+    found: list[Checkpoint] = []
+
+    def find() -> Path:
+        found.append(_newest_intact(run_dir, reporter))
+        return found[0].path
+
+    path = dist.from_main(find)
+    if found:
+        return found[0]
+    return read_ckpt(path) if path.is_file() else open_checkpoint(path)
 
 
 def _newest_intact(run_dir: Path, reporter: Reporter) -> Checkpoint:

@@ -24,6 +24,7 @@ from nanogpt_cli.data.tokenizers.base import TOKENIZER_FILE, save_tokenizer
 from nanogpt_cli.engine import flops
 from nanogpt_cli.engine.device import Hardware, choose_hardware
 from nanogpt_cli.engine.distributed import (
+    Distributed,
     from_environment,
     is_lost_connection,
     micro_batches_per_rank,
@@ -33,11 +34,18 @@ from nanogpt_cli.engine.interrupts import stop_on_signals
 from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.optim import build_optimizer
 from nanogpt_cli.engine.runs import CONFIG_FILE
+from nanogpt_cli.engine.sharded import (
+    choose_strategy,
+    compile_blocks,
+    device_bytes,
+    shard_model,
+    try_compiled_block,
+)
 from nanogpt_cli.engine.start import starting_point
 from nanogpt_cli.engine.summary import run_ended, run_started
 from nanogpt_cli.engine.trainer import TrainBatches, Trainer
 from nanogpt_cli.errors import DivergedError, LostPeerError, NanoGPTError
-from nanogpt_cli.events import Compiling, NullReporter, Reporter, RunEnded, Warned
+from nanogpt_cli.events import Compiling, Notice, NullReporter, Reporter, RunEnded, Warned
 from nanogpt_cli.files import write_atomic, write_json
 
 
@@ -91,12 +99,13 @@ def _train(
     hardware = choose_hardware(loaded.config, local_rank=dist.local_rank)
     micro_batches_per_rank(loaded.config.gradient_accumulation_steps, dist.world_size)
     with process_group(dist, loaded.config.backend, hardware.device), stop_on_signals() as stop:
-        start, loaded = starting_point(loaded, dataset, run_dir, resume=resume, reporter=reporter)
+        start, loaded = starting_point(loaded, dataset, run_dir, resume=resume, reporter=reporter, dist=dist)
         config = loaded.config
         for split in ("train", "val"):
             check_length(split, dataset.splits[split].tokens, config.block_size)
-        model = start.model.to(hardware.device)
-        optimizer = build_optimizer(model, config, hardware)
+        model = start.model
+        strategy = _place(model, config, hardware, dist, reporter)
+        optimizer = build_optimizer(model, config, hardware, dist)
         if start.checkpoint is not None:
             start.checkpoint.restore_optimizer(model, optimizer)
         peak, peak_source = flops.peak_flops(hardware)
@@ -120,7 +129,10 @@ def _train(
             stop=stop,
         )
         reporter.emit(run_started(trainer, dataset, peak_source=peak_source, resumed=resume))
-        trainer.model = dist.wrap(compile_model(model, config, hardware, reporter), hardware.device)
+        if strategy == "fsdp":
+            compile_sharded(model, config, hardware, dist, reporter)
+        else:
+            trainer.model = dist.wrap(compile_model(model, config, hardware, reporter), hardware.device)
 
         def summary(reason: str) -> RunEnded:
             seconds = time.perf_counter() - started
@@ -150,6 +162,55 @@ def _batches(dataset: Dataset, config: TrainConfig) -> TrainBatches:
     return TrainBatches(train=source("train"), val=source("val"))
 
 
+def _place(
+    model: LanguageModel, config: TrainConfig, hardware: Hardware, dist: Distributed, reporter: Reporter
+) -> str:
+    """Put the model on the device, whole or this rank's shards of it; returns the strategy."""
+    strategy, why = choose_strategy(
+        config,
+        world_size=dist.world_size,
+        n_params=model.num_params(),
+        device_bytes=device_bytes(hardware.device),
+    )
+    if config.strategy == "auto" and strategy == "fsdp":
+        reporter.emit(Notice(message=f"strategy fsdp: {why}"))
+    if strategy == "fsdp":
+        shard_model(model, hardware.device, dist.world_size)
+        return strategy
+    if config.strategy == "fsdp":
+        reporter.emit(Warned(message=f"strategy fsdp has nothing to divide: {why}"))
+    model.to(hardware.device)
+    return strategy
+
+
+def compile_sharded(
+    model: LanguageModel, config: TrainConfig, hardware: Hardware, dist: Distributed, reporter: Reporter
+) -> None:
+    """Compile the blocks of a sharded model in place, where every rank's compiler works."""
+    if not hardware.compile:
+        return
+    reporter.emit(Compiling())
+    reason = ""
+    try:
+        try_compiled_block(model, config, hardware)
+    except Exception as error:  # whatever a compiler can raise, as in compile_model
+        if is_out_of_memory(error):
+            raise
+        reason = compiler_words(error)
+    reasons = [told for told in dist.gather(reason) if told]
+    if reasons:
+        told = f"torch.compile failed ({reasons[0]}); going on without it"
+        reporter.emit(Warned(message=told))
+    else:
+        compile_blocks(model)
+
+
+def compiler_words(error: Exception) -> str:
+    """The first line of what a compiler says that holds anything, shortened."""
+    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return reason.strip()[:160]
+
+
 def compile_model(
     model: LanguageModel, config: TrainConfig, hardware: Hardware, reporter: Reporter
 ) -> nn.Module:
@@ -166,8 +227,8 @@ def compile_model(
     except Exception as error:  # whatever a compiler can raise: missing g++, Triton, unsupported Python …
         if is_out_of_memory(error):
             raise
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        reporter.emit(Warned(message=f"torch.compile failed ({reason.strip()[:160]}); going on without it"))
+        told = f"torch.compile failed ({compiler_words(error)}); going on without it"
+        reporter.emit(Warned(message=told))
         return model
     finally:
         model.zero_grad(set_to_none=True)

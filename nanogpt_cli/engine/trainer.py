@@ -19,7 +19,7 @@ from nanogpt_cli.engine.checkpoint import (
     list_checkpoints,
 )
 from nanogpt_cli.engine.device import Hardware
-from nanogpt_cli.engine.distributed import Distributed
+from nanogpt_cli.engine.distributed import Distributed, clip_gradients
 from nanogpt_cli.engine.evaluate import estimate_loss, to_device
 from nanogpt_cli.engine.health import SkipBudget, nonfinite_words
 from nanogpt_cli.engine.interrupts import StopRequest
@@ -161,7 +161,7 @@ class Trainer:
 
         self.scaler.unscale_(self.optimizer)
         clip = self.config.grad_clip or math.inf  # an infinite limit only measures
-        grad_norm = nn.utils.clip_grad_norm_(self.raw_model.parameters(), clip)
+        grad_norm = clip_gradients(self.raw_model.parameters(), clip)
         finite = self._is_finite(loss_mean, grad_norm)
         if finite:
             self.skips.ok()

@@ -149,10 +149,10 @@ def full_disk(*_args: object, **_options: object) -> None:
 def test_a_full_disk_in_mid_run_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = saving.save_checkpoint
 
-    def save(run_dir: Path, model: Any, optimizer: Any, state: Any, dataset: Any) -> Path:
+    def save(run_dir: Path, model: Any, optimizer: Any, state: Any, *rest: Any) -> Path:
         if state.iter_num < 10:
             full_disk()
-        return real(run_dir, model, optimizer, state, dataset)
+        return real(run_dir, model, optimizer, state, *rest)
 
     monkeypatch.setattr(saving, "save_checkpoint", save)
     recorder = run(tmp_path, max_iters=10, save_interval=5)

@@ -39,6 +39,17 @@ def compile(case: RunCase) -> Iterator[Sentence]:
             yield say("on_cpu")
 
 
+def strategy(case: RunCase) -> Iterator[Sentence]:
+    """What each of several processes holds."""
+    world = case.forecast.world_size
+    if world == 1:
+        yield say("single")
+    elif case.config.strategy == "auto" and case.forecast.device_type == "cuda":
+        yield say("auto")
+    else:  # processes on processors mostly share one memory: dividing it gains nothing
+        yield say("fsdp" if case.config.strategy == "fsdp" else "ddp", world=world)
+
+
 def backend(case: RunCase) -> Iterator[Sentence]:
     """How several processes talk."""
     found = case.forecast
@@ -59,5 +70,5 @@ def threads(case: RunCase) -> Iterator[Sentence]:
 
 
 EFFECTS: Final[dict[str, Effect]] = {
-    effect.__name__: effect for effect in (device, dtype, compile, backend, threads)
+    effect.__name__: effect for effect in (device, dtype, compile, strategy, backend, threads)
 }

@@ -5,7 +5,6 @@ All problems of all layers are reported in one error, each with its file and lin
 """
 
 import dataclasses
-import difflib
 import os
 import re
 import tomllib
@@ -14,12 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from nanogpt_cli.config.advice import missing_file_hint, suggestion
 from nanogpt_cli.config.nanogpt_py import read_nanogpt_py
 from nanogpt_cli.config.presets import preset_names, preset_path
 from nanogpt_cli.config.schema import SETTINGS, TrainConfig, Value, cautions, contradictions
 from nanogpt_cli.errors import UsageError
 
 PROJECT_FILE = "nanogpt.toml"
+DATA_ROOT = Path("data")
+NANOGPT_DATASET = "openwebtext"
 # Variables of ours that are no settings of a run.
 _OTHER_ENVIRONMENT = {"NANOGPT_LANG", "NANOGPT_CACHE_DIR", "NANOGPT_LAUNCHER_PID"}
 
@@ -82,7 +84,17 @@ def load_config(
     layers.append(_environment_layer(os.environ if environment is None else environment))
     layers.append(Layer(origin="flag", values=flags or {}))
     label = preset or (Path(files[-1]).stem if files else "run")
-    return merge(layers, label=label)
+    loaded = merge(layers, label=label)
+    if not loaded.config.dataset and any(Path(path).suffix == ".py" for path in files):
+        return _with_nanogpts_dataset(loaded)
+    return loaded
+
+
+def _with_nanogpts_dataset(loaded: LoadedConfig) -> LoadedConfig:
+    """nanoGPT's files for GPT-2 name no dataset: its train.py takes openwebtext, where that is prepared."""
+    if not (DATA_ROOT / NANOGPT_DATASET / "train.bin").is_file():
+        return loaded
+    return loaded.replace("nanoGPT's default", dataset=NANOGPT_DATASET)
 
 
 def merge(layers: Sequence[Layer], *, label: str) -> LoadedConfig:
@@ -93,7 +105,7 @@ def merge(layers: Sequence[Layer], *, label: str) -> LoadedConfig:
     for layer in layers:
         for name, raw in layer.values.items():
             if name not in SETTINGS:
-                problems.append(f"{layer.where(name)}: unknown setting {name!r}{_suggestion(name)}")
+                problems.append(f"{layer.where(name)}: unknown setting {name!r}{suggestion(name)}")
                 continue
             try:
                 values[name] = SETTINGS[name].parse(raw)
@@ -118,7 +130,7 @@ def read_file(path: Path) -> Layer:
             f"to go on with the run in it: nanogpt train --resume --out-dir {path}",
         )
     if not path.is_file():
-        raise UsageError(f"there is no configuration file {path}", _missing_file_hint(path))
+        raise UsageError(f"there is no configuration file {path}", missing_file_hint(path))
     if path.suffix not in {".toml", ".py"}:
         raise UsageError(
             f"{path} is not a configuration file: those end in .toml or .py",
@@ -133,7 +145,10 @@ def read_file(path: Path) -> Layer:
         ) from None
     if path.suffix == ".py":
         parsed = read_nanogpt_py(text, str(path))
-        return Layer(origin=str(path), values=parsed.values, lines=parsed.lines, warnings=parsed.warnings)
+        # `n_gpus = 8`, then `gradient_accumulation_steps = 5 * n_gpus`: the first is a step on the way.
+        aids = parsed.used - SETTINGS.keys()
+        values = {name: value for name, value in parsed.values.items() if name not in aids}
+        return Layer(origin=str(path), values=values, lines=parsed.lines, warnings=parsed.warnings)
     return _read_toml(text, str(path))
 
 
@@ -141,7 +156,7 @@ def read_preset(name: str) -> Layer:
     """A preset of templates/presets as a layer."""
     if name not in preset_names():
         raise UsageError(
-            f"there is no preset {name!r}{_suggestion(name, preset_names())}",
+            f"there is no preset {name!r}{suggestion(name, preset_names())}",
             f"nanogpt train --preset NAME, where NAME is one of: {', '.join(preset_names())}",
         )
     layer = _read_toml(preset_path(name).read_text(encoding="utf-8"), f"preset {name}")
@@ -211,18 +226,3 @@ def _invalid(
     if len(problems) == 1:
         return UsageError(problems[0], hint)
     return UsageError(f"{len(problems)} settings are wrong", hint, details=tuple(problems))
-
-
-def _suggestion(name: str, known: Sequence[str] = tuple(SETTINGS)) -> str:
-    near = difflib.get_close_matches(name.replace("-", "_"), known, n=1, cutoff=0.6) or (
-        difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    )
-    return f" (did you mean {near[0]}?)" if near else ""
-
-
-def _missing_file_hint(path: Path) -> str:
-    if str(path) in preset_names():
-        return f"it is a preset: nanogpt train --preset {path}"
-    if path.suffix == ".txt":
-        return f"to train on a text, prepare it first: nanogpt prepare {path} --tokenizer char"
-    return "nanogpt train --preset cpu-tiny, or nanogpt init to get a nanogpt.toml to start from"

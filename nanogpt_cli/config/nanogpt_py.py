@@ -1,12 +1,14 @@
 """nanoGPT's Python configuration files, read with `ast` and never executed.
 
-Understood: assignments of literals, and arithmetic on literals and on names assigned before
-(`gradient_accumulation_steps = 5 * 8`). Everything else is a warning that names its line; a value that needs
-execution (`'ft-' + str(time.time())`) is left at what the lower layers say.
+Understood: assignments of literals, arithmetic on literals and on names assigned before
+(`gradient_accumulation_steps = 5 * 8`), and what run names are made of: `str()`, f-strings and `time.time()`
+(`'ft-' + str(time.time())`), which this module works out itself. Everything else is a warning that names its
+line; a value that would need execution is left at what the lower layers say.
 """
 
 import ast
 import operator
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +24,7 @@ _OPERATORS: Final[dict[type[ast.operator], Callable[[Any, Any], Any]]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
 }
+_CONVERSIONS: Final[dict[str, Callable[[Any], Any]]] = {"str": str, "int": int, "float": float}
 # A short file must not stop the program: neither 9**9**9, nor 'a' * 10**12, nor sixty times `n = n * n`.
 _MAX_BITS = 4096  # of an integer: more than any setting needs, and short enough to be printed in an error
 _MAX_TEXT = 10_000
@@ -29,17 +32,18 @@ _MAX_TEXT = 10_000
 
 @dataclass(kw_only=True)
 class ParsedConfig:
-    """Values by name, the line of each, and what was not understood."""
+    """Values by name, the line of each, the names that expressions read, and what was not understood."""
 
     values: dict[str, object] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
+    used: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()
 
 
 def read_nanogpt_py(source: str, path: str) -> ParsedConfig:
     """Parse a nanoGPT configuration; raises UsageError where it is not Python at all."""
     tree = _parse(source, path)
-    parsed = ParsedConfig()
+    parsed = ParsedConfig(used=_names_read(tree))
     notes = []
     for node in tree.body:
         if isinstance(node, ast.Import | ast.ImportFrom) or _is_docstring(node):
@@ -74,6 +78,11 @@ def _parse(source: str, path: str) -> ast.Module:
     )
 
 
+def _names_read(tree: ast.Module) -> frozenset[str]:
+    nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Name))
+    return frozenset(node.id for node in nodes if isinstance(node.ctx, ast.Load))
+
+
 def _target(node: ast.stmt) -> tuple[str, ast.expr] | None:
     if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
         return node.targets[0].id, node.value
@@ -103,7 +112,37 @@ def _value(node: ast.expr, names: dict[str, object]) -> Any:
         return -operand if isinstance(node.op, ast.USub) else +operand
     if isinstance(node, ast.BinOp):
         return _arithmetic(node.op, _value(node.left, names), _value(node.right, names))
-    raise ValueError(f"{ast.unparse(node)} is neither a literal nor arithmetic")
+    if isinstance(node, ast.JoinedStr):
+        return _joined(node, names)
+    if isinstance(node, ast.Call) and not node.keywords:
+        return _call(node, names)
+    raise _not_understood(node)
+
+
+def _call(node: ast.Call, names: dict[str, object]) -> Any:
+    """`time.time()`, or the text or number of a value."""
+    if ast.unparse(node) == "time.time()":
+        return time.time()
+    if isinstance(node.func, ast.Name) and node.func.id in _CONVERSIONS and len(node.args) == 1:
+        return _CONVERSIONS[node.func.id](_value(node.args[0], names))
+    raise _not_understood(node)
+
+
+def _joined(node: ast.JoinedStr, names: dict[str, object]) -> str:
+    """An f-string of values; a format such as `:.2f` is nobody's business here."""
+    pieces = []
+    for part in node.values:
+        if isinstance(part, ast.FormattedValue):
+            if part.format_spec is not None or part.conversion != -1:
+                raise _not_understood(node)
+            part = part.value
+        pieces.append(str(_value(part, names)))
+    _check_size(sum(map(len, pieces)), _MAX_TEXT, "text")
+    return "".join(pieces)
+
+
+def _not_understood(node: ast.expr) -> ValueError:
+    return ValueError(f"{ast.unparse(node)} is neither a literal nor arithmetic")
 
 
 def _arithmetic(op: ast.operator, left: Any, right: Any) -> Any:

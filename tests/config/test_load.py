@@ -177,12 +177,38 @@ def test_a_preset_is_a_name_and_no_path(name: str) -> None:
         ("missing.toml", "nanogpt init"),
         ("input.txt", "nanogpt prepare input.txt --tokenizer char"),
         ("cpu-tiny", "nanogpt train --preset cpu-tiny"),
+        ("config/train_gpt2.py", "--preset gpt2-124m"),
+        ("train_smal.py", "nanogpt train config/train_small.py"),
+        ("train.py", "leave train.py out"),
+        ("learning_rate=1e-3", "nanogpt train --learning_rate=1e-3"),
+        ("12", "--batch_size=12"),  # as in: --batch_size = 12
+        ("batch_size=", "--batch_size=12"),
     ],
 )
 def test_a_missing_file_says_what_to_type(path: str, hint: str) -> None:
+    Path("config").mkdir()
+    write("config/train_small.py", "seed = 1\n")
     with pytest.raises(UsageError, match="there is no configuration file") as caught:
         load_config(path, environment={})
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("blocksize", "block_size"),
+        ("lr", "learning_rate"),
+        ("epochs", "max_iters"),
+        ("seq-len", "block_size"),
+        ("Precision", "dtype"),
+        ("zzz", ""),
+    ],
+)
+def test_a_wrong_name_is_answered_with_the_right_one(name: str, meant: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_config(flags={name: "1"}, environment={})
+    told = f" (did you mean {meant}?)" if meant else ""
+    assert caught.value.message == f"flag: unknown setting {name!r}{told}"
 
 
 def test_a_folder_or_a_binary_file_is_no_configuration() -> None:

@@ -4,7 +4,6 @@ The model's sizes are read from tensors without storage; its real weights are bu
 time, and only where they fit into the memory that is free.
 """
 
-import os
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +17,7 @@ from nanogpt_cli.data.text_facts import text_facts
 from nanogpt_cli.engine import flops, probe
 from nanogpt_cli.engine.device import Hardware, choose_hardware
 from nanogpt_cli.engine.distributed import from_environment, micro_batches_per_rank
+from nanogpt_cli.engine.free_memory import available_memory
 from nanogpt_cli.engine.memory import estimate_memory
 from nanogpt_cli.engine.models.base import LanguageModel, ModelConfig
 from nanogpt_cli.engine.models.registry import new_model
@@ -28,8 +28,6 @@ from nanogpt_cli.events import Reporter, RunForecast, Timing
 
 # GPT-2's embedding, which is its head too, and nanochat's two.
 _VOCAB_TABLES: Final = ("wte.weight", "embed_tokens.weight", "lm_head.weight")
-_CGROUP_LIMITS: Final = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-_CGROUP_USED: Final = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
 
 
 def forecast(
@@ -59,7 +57,7 @@ def forecast(
         skeleton = new_model(shape)
     memory = estimate_memory(config, shape.vocab_size, hardware)
     on_cpu = hardware.device.type == "cpu"  # whose cores and memory several processes share
-    available = available_memory(hardware)
+    available = available_memory(hardware.device)
     if available is not None and on_cpu:
         available //= world_size
     peak, peak_source = flops.peak_flops(hardware, remember=False)
@@ -126,14 +124,6 @@ def n_evaluations(config: TrainConfig, first_iter: int = 0) -> int:
     return (config.max_iters - 1) // interval - (first_iter - 1) // interval + 1
 
 
-def available_memory(hardware: Hardware) -> int | None:
-    """Bytes that a process could still take on the device; None where the system does not tell."""
-    if hardware.device.type == "cuda":
-        return int(torch.cuda.mem_get_info(hardware.device)[0])
-    found = [amount for amount in (_free_memory(), _free_in_container()) if amount is not None]
-    return min(found, default=None)
-
-
 def _timing(
     start: Start | None,
     shape: ModelConfig,
@@ -162,24 +152,3 @@ def _timing(
         if not is_out_of_memory(error):
             raise
         return None  # the estimate of the memory, which is shown beside, was a little too low
-
-
-def _free_memory() -> int | None:
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        for line in meminfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    try:  # macOS tells how much there is, not how much is free
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None  # Windows
-
-
-def _free_in_container() -> int | None:
-    for limit, used in zip(_CGROUP_LIMITS, _CGROUP_USED, strict=True):
-        try:
-            return int(Path(limit).read_text(encoding="utf-8")) - int(Path(used).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue  # no such file outside a container, and "max" where there is no limit
-    return None

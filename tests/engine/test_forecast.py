@@ -13,7 +13,8 @@ from nanogpt_cli.data.dataset import Dataset
 from nanogpt_cli.engine import forecast as forecast_module
 from nanogpt_cli.engine import probe
 from nanogpt_cli.engine.device import choose_hardware
-from nanogpt_cli.engine.forecast import available_memory, forecast, n_evaluations
+from nanogpt_cli.engine.forecast import forecast, n_evaluations
+from nanogpt_cli.engine.free_memory import available_memory
 from nanogpt_cli.engine.models.registry import new_model
 from nanogpt_cli.engine.start import model_shape, padded_vocab_size
 from nanogpt_cli.engine.train import train
@@ -171,5 +172,5 @@ def test_an_estimate_by_hand() -> None:
 
 
 def test_free_memory_is_some_bytes() -> None:
-    free = available_memory(choose_hardware(tiny_config()))
+    free = available_memory(choose_hardware(tiny_config()).device)
     assert free is None or 2**20 < free < 2**50

@@ -62,10 +62,15 @@ def test_the_parts_by_hand() -> None:
 def test_activations_grow_with_the_batch_alone() -> None:
     sizes = [
         estimate_memory(tiny_config(batch_size=size), 13, cpu_hardware()).activations_bytes
-        for size in (4, 8, 16)
+        for size in (16, 32, 64)
     ]
-    assert sizes[1] == pytest.approx(2 * sizes[0], rel=0.02)
-    assert sizes[2] == pytest.approx(4 * sizes[0], rel=0.02)
+    assert sizes[2] - sizes[1] == pytest.approx(2 * (sizes[1] - sizes[0]), rel=0.02)
+
+
+def test_accumulation_keeps_the_gradients_beside_the_activations() -> None:
+    one = estimate_memory(tiny_config(batch_size=64), 13, cpu_hardware())
+    two = estimate_memory(tiny_config(batch_size=64, gradient_accumulation_steps=2), 13, cpu_hardware())
+    assert one.total_bytes < two.total_bytes < one.total_bytes + 2 * one.gradients_bytes
 
 
 def test_muon_keeps_one_moment_of_a_matrix() -> None:
@@ -102,5 +107,5 @@ def test_it_is_near_a_real_step(arguments: list[str]) -> None:
         timeout=200,
     )
     estimate, truth = map(int, done.stdout.split())
-    # Within 15 % in nearly every run; the C library's heaps make the truth itself differ by as much.
-    assert estimate == pytest.approx(truth, rel=0.25)
+    # Within 15 % in nearly every run; the C library's heaps make the truth itself differ by some percent.
+    assert estimate == pytest.approx(truth, rel=0.2)

@@ -185,6 +185,17 @@ class EvalDone(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SampleDrawn(Event):
+    """What the model wrote at `iter_num`; beside the same draws at another iteration it shows progress."""
+
+    iter_num: int
+    prompt: str
+    text: str  # without the prompt; as the model made it: line breaks, control characters and all
+    tokens: int
+    sample_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckpointSaved(Event):
     """A complete checkpoint lies in `path`."""
 

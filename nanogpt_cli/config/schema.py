@@ -106,6 +106,11 @@ class TrainConfig:
     eval_interval: int = _setting(2000, "Evaluation and logging", "iterations between evaluations", low=1)
     eval_iters: int = _setting(200, "Evaluation and logging", "batches per split and evaluation", low=1)
     log_interval: int = _setting(1, "Evaluation and logging", "iterations between log lines", low=1)
+    sample_interval: int = _setting(
+        0, "Evaluation and logging", "iterations between samples of the model's text; 0: none", low=0
+    )
+    sample_tokens: int = _setting(80, "Evaluation and logging", "tokens of a sample", low=1, high=10000)
+    sample_prompt: str = _setting("", "Evaluation and logging", "what samples go on from; empty: a new line")
     tensorboard_log: bool = _setting(
         False, "Evaluation and logging", "curves for TensorBoard in the run's folder", short="--tensorboard"
     )

@@ -33,6 +33,7 @@ from nanogpt_cli.engine.distributed import (
 from nanogpt_cli.engine.interrupts import stop_on_signals
 from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.optim import build_optimizer
+from nanogpt_cli.engine.preview import preview_of
 from nanogpt_cli.engine.runs import CONFIG_FILE
 from nanogpt_cli.engine.sharded import (
     choose_strategy,
@@ -108,6 +109,7 @@ def _train(
         optimizer = build_optimizer(model, config, hardware, dist)
         if start.checkpoint is not None:
             start.checkpoint.restore_optimizer(model, optimizer)
+        preview = preview_of(config, dataset, reporter)
         peak, peak_source = flops.peak_flops(hardware)
         if dist.is_main:
             _open_run_dir(run_dir, loaded, dataset, hardware, resume=resume, overwrite=overwrite)
@@ -126,6 +128,7 @@ def _train(
             dataset=_identity(dataset),
             flops_per_token=flops.model_flops_per_token(model),
             peak_flops=peak * dist.world_size,
+            preview=preview,
             stop=stop,
         )
         reporter.emit(run_started(trainer, dataset, peak_source=peak_source, resumed=resume))

@@ -26,6 +26,7 @@ from nanogpt_cli.engine.interrupts import StopRequest
 from nanogpt_cli.engine.meter import Meter
 from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.optim import set_rates
+from nanogpt_cli.engine.preview import Preview
 from nanogpt_cli.engine.saving import Saver
 from nanogpt_cli.engine.schedule import learning_rate
 from nanogpt_cli.engine.step_log import StepLog
@@ -72,6 +73,7 @@ class Trainer:
         dataset: dict[str, str],
         flops_per_token: float,
         peak_flops: float | None,
+        preview: Preview | None = None,
         stop: StopRequest | None = None,
     ) -> None:
         self.config = config
@@ -84,7 +86,9 @@ class Trainer:
         self.dist = dist
         self.reporter = reporter
         self.run_dir = run_dir
+        self.preview = preview
         self.stop = stop or StopRequest()
+        self._first_iter = state.iter_num
         self.micro_batches = config.gradient_accumulation_steps // dist.world_size
         self.global_batch_size = config.batch_size * config.gradient_accumulation_steps
         self.meter = Meter(
@@ -133,6 +137,8 @@ class Trainer:
                 self.reporter.emit(Notice(message=f"{self.stop.signal_name}: saving, then stopping"))
             if self._eval_due(iter_num, last):
                 self._evaluate(iter_num)
+            if self._sample_due(iter_num, last) and not stopping:
+                self._sample(iter_num)
             if self.saver.due(self.state, last=last, stopping=stopping):
                 self.meter.pause()
                 self.saver.save(self.state, self.meter, must=last or stopping)
@@ -220,6 +226,23 @@ class Trainer:
                 eval_ms=eval_ms,
             )
         )
+
+    def _sample_due(self, iter_num: int, last: bool) -> bool:
+        if self.preview is None or 0 < iter_num == self._first_iter:
+            return False  # the second: resumed from a checkpoint, whose sample was drawn before it was saved
+        return last or iter_num % self.config.sample_interval == 0
+
+    def _sample(self, iter_num: int) -> None:
+        """Show what the model writes by now; whatever goes wrong in it ends the samples, not the run."""
+        assert self.preview is not None, "only called when due"
+        self.meter.pause()
+        try:
+            self.reporter.emit(self.preview.draw(iter_num, self.raw_model, self.hardware))
+        except Exception as error:  # memory, a tokenizer, a kernel: none of it concerns the training
+            self.preview = None
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+            told = f"no sample at iteration {iter_num} ({reason}); training goes on without samples"
+            self.reporter.emit(Warned(message=told))
 
     # --- Details
 

@@ -9,6 +9,7 @@ from nanogpt_cli.events import (
     EvalDone,
     RunEnded,
     RunStarted,
+    SampleDrawn,
     StepLogged,
 )
 
@@ -64,6 +65,11 @@ def step(iter_num: int, **changes: Any) -> StepLogged:
 
 def evaluated(iter_num: int, *, best: bool = True) -> EvalDone:
     return EvalDone(iter_num=iter_num, train_loss=1.9, val_loss=2.00004, lr=1e-3, best=best, eval_ms=2.0)
+
+
+def drawn(iter_num: int, text: str = "First Citizen:\nBefore we proceed", **changes: Any) -> SampleDrawn:
+    fields: dict[str, Any] = {"prompt": "\n", "tokens": 32, "sample_ms": 40.0}
+    return SampleDrawn(iter_num=iter_num, text=text, **{**fields, **changes})
 
 
 def saved(iter_num: int) -> CheckpointSaved:

@@ -14,7 +14,7 @@ from nanogpt_cli.events import (
     Notice,
     Warned,
 )
-from tests.cli.reporter_events import ended, evaluated, saved, started, step
+from tests.cli.reporter_events import drawn, ended, evaluated, saved, started, step
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -208,6 +208,56 @@ def test_a_run_of_many_evaluations_is_thinned_at_the_end_but_its_best_rows_stay(
     rows = re.findall(r"(?m)^ *(\d+) ", final)
     assert len(rows) <= 70
     assert {"123", "399"} <= set(rows)
+
+
+# --- Samples
+
+CHINESE = "第一公民：在我們繼續之前，請聽我說。" * 12
+
+
+@pytest.mark.parametrize("width", [20, 60, 80, 120])
+@pytest.mark.parametrize("text", [CHINESE, "x" + CHINESE, "a long line of English text. " * 20, "short", ""])
+def test_the_latest_sample_stands_under_the_table(width: int, text: str) -> None:
+    console = terminal(width)
+    reporter = a_run(console)
+    reporter.emit(drawn(500, "the one before"))
+    reporter.emit(drawn(750, text))
+    lines = frame_lines(reporter, width, 24)
+    reporter.emit(ended())
+    reporter.close()
+    assert len(lines) <= 23
+    assert max(cell_len(line) for line in lines) <= width
+    assert max(cell_len(line) for line in re.split(r"[\n\r]", text_of(console))) <= width
+    (first,) = [number for number, line in enumerate(lines) if line.startswith("sample 750: ")]
+    shown = "".join(line.rstrip() for line in lines[first:-2])
+    assert len(lines[first:-2]) <= 3
+    assert shown.removeprefix("sample 750:").strip("… ").replace(" ", "") in text.replace(" ", "")
+    assert shown.endswith("…") == (cell_len("sample 750: " + text) > 3 * width)
+
+
+def test_a_low_terminal_keeps_its_lines_for_the_table() -> None:
+    reporter = a_run(terminal(80, 12))
+    before = frame_lines(reporter, 80, 12)
+    reporter.emit(drawn(750))
+    after = frame_lines(reporter, 80, 12)
+    reporter.close()
+    assert len(after) == len(before) <= 11
+    assert not any(line.startswith("sample") for line in after)
+
+
+def test_the_end_shows_how_the_writing_changed() -> None:
+    console = terminal(60)
+    reporter = a_run(console)
+    for number in range(100):
+        reporter.emit(drawn(number, f"text {number} " + CHINESE))
+    reporter.emit(ended())
+    reporter.close()
+    lines = text_of(console).split("samples", 1)[1].splitlines()[1:]
+    kept = [line for line in lines if re.match(r" *\d+ text", line)]
+    assert len(kept) == 12
+    assert kept[0].startswith("     0 text 0 ")
+    assert kept[-1].startswith("    99 text 99 ")
+    assert all(line.rstrip().endswith("…") and cell_len(line) <= 60 for line in kept)
 
 
 def test_the_terminal_is_given_back_also_without_an_end() -> None:

@@ -18,14 +18,14 @@ from nanogpt_cli.cli.reporters.jsonl import JsonLinesReporter, to_record
 from nanogpt_cli.cli.reporters.plain import PlainReporter, plain_lines
 from nanogpt_cli.cli.reporters.run_files import RunFilesReporter, drop_records_from
 from nanogpt_cli.cli.reporters.trackers.reporter import Trackers
-from nanogpt_cli.cli.reporters.words import duration, ending_sentence, learning_rate, percent, rate
+from nanogpt_cli.cli.reporters.words import duration, ending_sentence, learning_rate, percent, rate, visible
 from nanogpt_cli.events import (
     EvalStarted,
     Notice,
     Tee,
     Warned,
 )
-from tests.cli.reporter_events import ended, evaluated, saved, started, step
+from tests.cli.reporter_events import drawn, ended, evaluated, saved, started, step
 
 # --- nanoGPT's lines
 
@@ -34,6 +34,7 @@ def test_nanogpts_lines() -> None:
     assert plain_lines(step(10)) == ["iter 10: loss 3.1234, time 12.34ms, mfu 5.12%"]
     assert plain_lines(step(0, mfu=None)) == ["iter 0: loss 3.1234, time 12.34ms"]
     assert plain_lines(evaluated(250)) == ["step 250: train loss 1.9000, val loss 2.0000"]
+    assert plain_lines(drawn(250)) == ["sample 250: First Citizen:⏎Before we proceed"]
     assert plain_lines(saved(250)) == ["saving checkpoint to out/run"]
     assert plain_lines(events.Compiling()) == ["compiling the model... (takes a ~minute)"]
     assert plain_lines(EvalStarted(iter_num=3)) == []
@@ -104,6 +105,15 @@ def test_every_event_that_is_recorded() -> None:
         "best": True,
         "save_ms": 5.0,
     }
+    assert to_record(drawn(250)) == {
+        "v": 1,
+        "event": "sample",
+        "step": 250,
+        "prompt": "\n",
+        "text": "First Citizen:\nBefore we proceed",
+        "tokens": 32,
+        "sample_ms": 40.0,
+    }
     assert to_record(Warned(message="w")) == {"v": 1, "event": "warning", "message": "w"}
     assert to_record(Notice(message="n")) == {"v": 1, "event": "notice", "message": "n"}
     assert to_record(EvalStarted(iter_num=1)) is None
@@ -162,7 +172,7 @@ def test_a_resumed_run_drops_what_it_will_do_again(tmp_path: Path) -> None:
     """Killed in the line of step 13, after the checkpoint at 10."""
     reporter = RunFilesReporter(pytest.fail)
     reporter.emit(started(run_dir=str(tmp_path)))
-    for event in (evaluated(0), step(5), evaluated(10), saved(10), step(10), step(12)):
+    for event in (evaluated(0), step(5), evaluated(10), drawn(10), saved(10), step(10), drawn(12), step(12)):
         reporter.emit(event)
     reporter.close()
     with (tmp_path / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -177,6 +187,7 @@ def test_a_resumed_run_drops_what_it_will_do_again(tmp_path: Path) -> None:
         ("eval", 0),
         ("step", 5),
         ("eval", 10),
+        ("sample", 10),
         ("checkpoint", 10),
         ("run", None),
         ("step", 10),
@@ -293,6 +304,24 @@ def test_learning_rate(value: float, expected: str) -> None:
 
 def test_percent() -> None:
     assert [percent(value) for value in (None, 0.0, 0.05121, 1.0)] == ["", "0.0%", "5.1%", "100.0%"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a\nb\r\nc\td", "a⏎b⏎c⇥d"),
+        ("\x1b[31mred\x07\x00\x7f\x9b", "�[31mred����"),
+        ("\u202eback\u2066\ufeff\u2028\ud800", "�back����"),
+        ("中文 é 👩\u200d👧", "中文 é 👩\u200d👧"),
+    ],
+)
+def test_any_text_becomes_one_harmless_line(text: str, expected: str) -> None:
+    assert visible(text) == expected
+
+
+def test_a_sample_cannot_pass_for_a_line_of_the_log() -> None:
+    (line,) = plain_lines(drawn(5, "\niter 6: loss 0.0001, time 1.00ms\nstep 9: train loss 1, val loss 1"))
+    assert line == "sample 5: iter 6: loss 0.0001, time 1.00ms⏎step 9: train loss 1, val loss 1"
 
 
 @pytest.mark.parametrize("reason", ["finished", "eval_only", "SIGINT", "SIGTERM", "nonfinite"])

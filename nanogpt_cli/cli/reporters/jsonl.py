@@ -1,8 +1,8 @@
 """`metrics.jsonl`: one JSON object a line, `{"v":1,"event":"step",…}`; the record `explain-log` prefers.
 
-Events: run, step, eval, checkpoint, nonfinite, notice, warning, end. Losses in nats per token, times in ms,
-mfu 0..1; what is unknown is left out rather than written as null, and numbers that are not finite as text
-("nan").
+Events: run, step, eval, sample, checkpoint, nonfinite, notice, warning, end. Losses in nats per token, times
+in ms, mfu 0..1; what is unknown is left out rather than written as null, and numbers that are not finite as
+text ("nan").
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from nanogpt_cli import events
 
 SCHEMA_VERSION = 1
+_NAMES = {events.EvalDone: "eval", events.SampleDrawn: "sample", events.CheckpointSaved: "checkpoint"}
 
 
 class JsonLinesReporter:
@@ -53,11 +54,10 @@ def to_record(event: events.Event) -> dict[str, Any] | None:
         case events.NonFinite():
             values = dataclasses.asdict(event)
             return _record("nonfinite", {"step": values.pop("iter_num"), **values})
-        case events.EvalDone() | events.CheckpointSaved():
+        case events.EvalDone() | events.SampleDrawn() | events.CheckpointSaved():
             values = dataclasses.asdict(event)
             step = values.pop("iter_num")
-            name = "eval" if isinstance(event, events.EvalDone) else "checkpoint"
-            return _record(name, {"step": step, **values})
+            return _record(_NAMES[type(event)], {"step": step, **values})
         case events.Warned():
             return _record("warning", {"message": event.message})
         case events.Notice():

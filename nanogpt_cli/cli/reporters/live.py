@@ -18,11 +18,13 @@ from rich.text import Text
 
 from nanogpt_cli import events
 from nanogpt_cli.cli.reporters.panels import end_panel, start_panel
-from nanogpt_cli.cli.reporters.words import duration, learning_rate, percent, rate
+from nanogpt_cli.cli.reporters.samples import final_samples, latest_sample
+from nanogpt_cli.cli.reporters.words import duration, learning_rate, percent, rate, sample_line
 
 _LATEST_STEPS = 5
 _FINAL_ROWS = 60  # a run of many evaluations is thinned to what can be read
 _REFRESH_PER_SECOND = 4
+_SAMPLE_MIN_HEIGHT = 14  # a lower terminal needs its lines for the table
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class LiveReporter:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.rows: list[_Row] = []
+        self.samples: list[tuple[int, str]] = []  # iteration, and the text on one line
         self.latest: deque[_Row] = deque(maxlen=_LATEST_STEPS)
         self.max_iters = 1
         self.done = 0
@@ -84,6 +87,9 @@ class LiveReporter:
                 self._step(event)
             case events.EvalDone():
                 self._eval(event)
+            case events.SampleDrawn():
+                self.samples.append((event.iter_num, sample_line(event)))
+                self._refresh()
             case events.CheckpointSaved():
                 self._milestone(_Row({"iter": str(event.iter_num), "note": "saved"}, "dim"))
             case events.Warned():
@@ -153,6 +159,8 @@ class LiveReporter:
     def _end(self, event: events.RunEnded) -> None:
         self.close()
         self.console.print(build_table(self._final_rows(), self.console.width))
+        if self.samples:
+            self.console.print(final_samples(self.samples, self.console.width))
         self.console.print(end_panel(event))
 
     def _refresh(self) -> None:
@@ -172,9 +180,10 @@ class LiveReporter:
 
     def frame(self, width: int, height: int) -> RenderableType:
         """The table's tail and the progress bar, in at most `height` lines of `width` columns."""
-        room = max(1, height - 5)  # two header lines, two of progress, one for the cursor
+        sample = latest_sample(self.samples, width) if height >= _SAMPLE_MIN_HEIGHT else []
+        room = max(1, height - 5 - len(sample))  # two header lines, two of progress, one for the cursor
         rows = [*self.rows, *self.latest][-room:]
-        return Group(build_table(rows, width), self._progress(width))
+        return Group(build_table(rows, width), *sample, self._progress(width))
 
     def _progress(self, width: int) -> RenderableType:
         elapsed = duration(time.monotonic() - self.started)

@@ -8,7 +8,7 @@ it is unknown.
 from typing import TextIO
 
 from nanogpt_cli import events
-from nanogpt_cli.cli.reporters.words import ending_sentence, rate
+from nanogpt_cli.cli.reporters.words import ending_sentence, rate, sample_line
 
 
 class PlainReporter:
@@ -41,6 +41,8 @@ def plain_lines(event: events.Event) -> list[str]:
             return [
                 f"step {event.iter_num}: train loss {event.train_loss:.4f}, val loss {event.val_loss:.4f}"
             ]
+        case events.SampleDrawn():
+            return [f"sample {event.iter_num}: {sample_line(event)}"]
         case events.CheckpointSaved():
             return [f"saving checkpoint to {event.out_dir}"]
         case events.Warned():

@@ -18,6 +18,8 @@ from nanogpt_cli.files import write_atomic
 
 METRICS_FILE = "metrics.jsonl"
 LOG_FILE = "train.log"
+# What happens at an iteration before its checkpoint is saved, and so is not done again by a resumed run.
+_OF_A_CHECKPOINT = {"eval", "sample", "checkpoint"}
 
 
 class RunFilesReporter:
@@ -69,7 +71,8 @@ class RunFilesReporter:
 def drop_records_from(path: Path, iter_num: int) -> None:
     """Remove what a killed run recorded beyond the checkpoint at `iter_num`, and a line cut in two.
 
-    Steps from iter_num on will be done again; an evaluation at iter_num belongs to the checkpoint and stays.
+    Steps from iter_num on will be done again; an evaluation or a sample at iter_num came before it
+    was saved, and stays.
     """
     if not path.is_file():
         return
@@ -78,7 +81,7 @@ def drop_records_from(path: Path, iter_num: int) -> None:
         try:
             record = json.loads(line)
             step, event = record.get("step", -1), record.get("event")
-            if step < iter_num or (step == iter_num and event in {"eval", "checkpoint"}):
+            if step < iter_num or (step == iter_num and event in _OF_A_CHECKPOINT):
                 kept.append(line)
         except (ValueError, AttributeError, TypeError):
             continue  # the line the run was killed in, or nobody's record

@@ -1,6 +1,8 @@
 """Numbers and endings in words, the same on every screen."""
 
-from nanogpt_cli.events import RunEnded
+import unicodedata
+
+from nanogpt_cli.events import RunEnded, SampleDrawn
 
 _ENDINGS = {
     "finished": "finished",
@@ -9,6 +11,8 @@ _ENDINGS = {
     "SIGTERM": "terminated and saved",
     "nonfinite": "diverged",
 }
+_SIGNS = {"\n": "⏎", "\t": "⇥"}
+_JOINERS = "\u200c\u200d"
 
 
 def duration(seconds: float) -> str:
@@ -40,6 +44,27 @@ def learning_rate(value: float) -> str:
 def percent(fraction: float | None) -> str:
     """`5.1%`, or nothing while unknown."""
     return "" if fraction is None else f"{fraction * 100:.1f}%"
+
+
+def visible(text: str) -> str:
+    """Any text on one line and without harm: what moves the cursor or turns the writing is shown as a sign.
+
+    A line break becomes ⏎ and a tab ⇥; other controls, format characters and lone surrogates become �. The
+    two joiners stay, without which Persian, Hindi and many emoji fall apart.
+    """
+    return "".join(_visible(char) for char in text.replace("\r\n", "\n"))
+
+
+def _visible(char: str) -> str:
+    if char in _SIGNS:
+        return _SIGNS[char]
+    hidden = unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and char not in _JOINERS
+    return "�" if hidden else char
+
+
+def sample_line(event: SampleDrawn) -> str:
+    """A sample on one line of any length, the prompt first."""
+    return visible((event.prompt + event.text).strip("\r\n"))
 
 
 def ending_sentence(event: RunEnded) -> str:

@@ -55,6 +55,37 @@ def log_interval(case: RunCase) -> Iterator[Sentence]:
     yield say("every" if every == 1 else "lines", lines=lines, every=every, seconds=seconds)
 
 
+def sample_interval(case: RunCase) -> Iterator[Sentence]:
+    """How many there will be."""
+    every = case.config.sample_interval
+    if every == 0 or case.config.eval_only:
+        yield say("off")
+    else:
+        seconds = Seconds(every * case.forecast.timing.iter_ms / 1000)
+        yield say("on", count=case.iters_left // every + 1, every=every, seconds=seconds)
+
+
+def sample_tokens(case: RunCase) -> Iterator[Sentence]:
+    """How long that is in words."""
+    found, tokens = case.forecast, case.config.sample_tokens
+    if not case.config.sample_interval:
+        yield say("unused")
+    elif found.words_per_token is not None:
+        yield say("words", tokens=tokens, words=round(tokens * found.words_per_token))
+    elif found.chars_per_token is not None:
+        yield say("chars", tokens=tokens, chars=round(tokens * found.chars_per_token))
+    else:
+        yield say("tokens", tokens=tokens)
+
+
+def sample_prompt(case: RunCase) -> Iterator[Sentence]:
+    """What they begin with."""
+    if not case.config.sample_interval:
+        yield say("unused")
+    else:
+        yield say("given" if case.config.sample_prompt else "newline")
+
+
 def tensorboard_log(case: RunCase) -> Iterator[Sentence]:
     """Where the files go."""
     yield (
@@ -121,7 +152,7 @@ def keep_checkpoints(case: RunCase) -> Iterator[Sentence]:
 EFFECTS: Final[dict[str, Effect]] = {
     effect.__name__: effect
     for effect in (
-        *(eval_interval, eval_iters, log_interval),
+        *(eval_interval, eval_iters, log_interval, sample_interval, sample_tokens, sample_prompt),
         *(tensorboard_log, wandb_log, wandb_project, wandb_run_name, trackio_log),
         *(always_save_checkpoint, save_interval, save_minutes, keep_checkpoints),
     )

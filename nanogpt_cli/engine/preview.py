@@ -1,0 +1,88 @@
+"""A sample of what the model writes by now, drawn while it trains.
+
+It disturbs nothing: the draws come from a generator of their own, the weights are only read, and the model is
+left in the mode it was in. All ranks draw the same text at the same time: where the model is sharded every
+rank has to take part, and where it is not the others would only wait.
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from nanogpt_cli.config.schema import TrainConfig
+from nanogpt_cli.data.dataset import Dataset
+from nanogpt_cli.data.tokenizers.base import Tokenizer
+from nanogpt_cli.engine.device import Hardware
+from nanogpt_cli.engine.generate import generate, stream_text
+from nanogpt_cli.engine.models.base import LanguageModel
+from nanogpt_cli.errors import NanoGPTError
+from nanogpt_cli.events import Reporter, SampleDrawn, Warned
+
+_NEWLINE = "\n"  # nanoGPT's prompt: what comes after it begins like a text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """What samples are drawn with: the tokenizer, and the prompt all of them go on from."""
+
+    tokenizer: Tokenizer
+    prompt: str
+    prompt_ids: np.ndarray  # (T,), at least one
+    tokens: int
+    seed: int
+
+    def draw(self, iter_num: int, model: LanguageModel, hardware: Hardware) -> SampleDrawn:
+        """The same draws at every iteration, so that two samples differ by the weights alone."""
+        was_training = model.training
+        start = time.perf_counter()
+        try:
+            # Every rank makes every step, whatever is drawn: no stop token.
+            ids = list(
+                generate(
+                    model,
+                    self.prompt_ids,
+                    max_new_tokens=self.tokens,
+                    hardware=hardware,
+                    vocab_size=min(self.tokenizer.vocab_size, model.config.vocab_size),
+                    seed=self.seed,
+                )
+            )
+        finally:
+            model.train(was_training)
+        end = self.tokenizer.end_of_text
+        if end is not None and end in ids:
+            ids = ids[: ids.index(end)]
+        return SampleDrawn(
+            iter_num=iter_num,
+            prompt=self.prompt,
+            text="".join(stream_text(ids, self.tokenizer)),
+            tokens=len(ids),
+            sample_ms=1000 * (time.perf_counter() - start),
+        )
+
+
+def preview_of(config: TrainConfig, dataset: Dataset, reporter: Reporter) -> Preview | None:
+    """What the settings ask for; None, said once, where the dataset cannot turn ids into text."""
+    if not config.sample_interval or config.eval_only:
+        return None
+    tokenizer = dataset.tokenizer
+    if tokenizer is None:
+        told = f"no samples are drawn: {dataset.path} has no tokenizer that could turn ids into text"
+        reporter.emit(Warned(message=told))
+        return None
+    prompt = config.sample_prompt or _NEWLINE
+    try:
+        prompt_ids = tokenizer.encode(prompt)
+    except NanoGPTError:
+        if config.sample_prompt:
+            raise
+        prompt = tokenizer.decode([0])  # characters without a newline: a text in one line
+        prompt_ids = tokenizer.encode(prompt)
+    return Preview(
+        tokenizer=tokenizer,
+        prompt=prompt,
+        prompt_ids=prompt_ids,
+        tokens=config.sample_tokens,
+        seed=config.seed,
+    )

@@ -11,8 +11,17 @@ from nanogpt_cli.engine.interop.hf import to_hf
 from nanogpt_cli.events import StepLogged
 from tests.engine.tiny import VOCAB_SIZE, Recorder, build_trainer, tiny_config
 
+N_ITERS = 50
 CONFIG = tiny_config(
-    bias=True, max_iters=20, warmup_iters=4, lr_decay_iters=16, grad_clip=0.7, weight_decay=0.5, batch_size=6
+    bias=True,
+    max_iters=N_ITERS,
+    warmup_iters=4,
+    lr_decay_iters=44,
+    grad_clip=0.7,
+    weight_decay=0.5,
+    batch_size=3,
+    gradient_accumulation_steps=2,
+    eval_interval=N_ITERS,
 )
 
 
@@ -21,11 +30,12 @@ def test_losses_and_gradient_norms_equal_those_of_a_plain_loop(tmp_path: Path) -
     trainer = build_trainer(tmp_path, CONFIG, reporter=recorder)
     weights = {name: p.clone() for name, p in to_hf(trainer.raw_model).items()}
     tokens = torch.from_numpy(trainer.batches.train.tokens.astype("int64"))
-    starts = [trainer.batches.train.starts(i, CONFIG.batch_size).tolist() for i in range(20)]
+    starts = [trainer.batches.train.starts(i, 6).tolist() for i in range(N_ITERS)]
     trainer.run()
     steps = recorder.of(StepLogged)
 
     losses, norms = plain_loop(weights, tokens, starts)
+    assert len(losses) == len(steps) == N_ITERS
     assert losses[-1] < losses[0] - 0.3, "nothing was learnt: equality would mean little"
     assert [step.loss for step in steps] == pytest.approx(losses, abs=1e-4)
     assert [step.grad_norm for step in steps] == pytest.approx(norms, rel=1e-3)
@@ -35,7 +45,10 @@ def test_losses_and_gradient_norms_equal_those_of_a_plain_loop(tmp_path: Path) -
 def plain_loop(
     weights: dict[str, torch.Tensor], tokens: torch.Tensor, starts: list[list[int]]
 ) -> tuple[list[float], list[float]]:
-    """20 iterations of AdamW on GPT2LMHeadModel; nothing of ours but the first weights and the windows."""
+    """AdamW on GPT2LMHeadModel; nothing of ours but the first weights and the windows.
+
+    The six windows of an iteration are one batch here, two micro-batches in the trainer.
+    """
     shape = transformers.GPT2Config(
         vocab_size=VOCAB_SIZE,
         n_positions=8,
@@ -64,10 +77,10 @@ def plain_loop(
     for i, rows in enumerate(starts):
         if i < 4:
             lr = 1e-2 * (i + 1) / 5
-        elif i >= 16:
+        elif i >= 44:
             lr = 1e-3
         else:
-            lr = 1e-3 + 0.5 * (1 + math.cos(math.pi * (i - 4) / 12)) * 9e-3
+            lr = 1e-3 + 0.5 * (1 + math.cos(math.pi * (i - 4) / 40)) * 9e-3
         for group in optimizer.param_groups:
             group["lr"] = lr
         inputs = torch.stack([tokens[s : s + 8] for s in rows])

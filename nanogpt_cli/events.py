@@ -147,11 +147,13 @@ class StepLogged(Event):
     loss: float
     lr: float
     grad_norm: float | None  # before clipping; None when grad_clip is 0
+    clipped: float | None  # share of the iterations whose gradient was clipped, 0..1; None with grad_norm
     step_ms: float  # mean per iteration, evaluation and saving excluded
     tokens_per_second: float
     mfu: float | None
-    eta_seconds: float | None
+    eta_seconds: float | None  # evaluations, samples and saves included
     tokens_seen: int
+    epochs: float  # tokens_seen in passes over the training split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,11 +220,17 @@ class RunEnded(Event):
     best_val_loss: float | None
     best_val_iter: int | None
     best_checkpoint: str | None
-    median_ms_per_iter: float | None
+    tokens_seen: int
+    epochs: float  # tokens_seen in passes over the training split
+    median_ms_per_iter: float | None  # over the log intervals of this process, the first left out
+    ms_per_iter_p10: float | None  # a tenth of the same intervals were not slower
+    ms_per_iter_p90: float | None  # nine tenths
     tokens_per_second: float | None
     mfu: float | None
     peak_flops: float | None
     peak_flops_source: str
+    peak_memory_bytes: int | None  # of the GPU, else of this process; None where nobody tells
+    peak_reserved_bytes: int | None  # what PyTorch held of the GPU; None without one
     wall_seconds: float
 
 

@@ -55,6 +55,9 @@ class TrainState:
     best_val_iter: int | None = None
     pending_loss_sum: float = 0.0  # the log interval that a checkpoint cuts in two
     pending_iters: int = 0
+    pending_norm_sum: float = 0.0
+    pending_norms: int = 0
+    pending_clipped: int = 0
     scaler: dict[str, Any] | None = None  # GradScaler's, for float16
 
 

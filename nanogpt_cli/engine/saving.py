@@ -72,6 +72,9 @@ class Saver:
         start = time.perf_counter()
         pending = self.dist.sum(meter.loss_sum.clone()) / self.dist.world_size
         state.pending_loss_sum, state.pending_iters = float(pending), meter.loss_iters
+        norms = meter.norms()
+        state.pending_norm_sum, state.pending_norms = norms.total, norms.count
+        state.pending_clipped = norms.clipped
         state.scaler = self.scaler.state_dict() if self.scaler.is_enabled() else None
         if not (self.dist.is_main or is_sharded(self.model)):
             return

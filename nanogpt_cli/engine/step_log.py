@@ -1,9 +1,8 @@
 """What a log line says: the interval's numbers, a spike in the loss, and how long it will still take."""
 
-from torch import Tensor
-
 from nanogpt_cli.config.schema import TrainConfig
 from nanogpt_cli.engine.distributed import Distributed
+from nanogpt_cli.engine.eta import Pauses
 from nanogpt_cli.engine.health import SpikeDetector
 from nanogpt_cli.engine.meter import Meter
 from nanogpt_cli.events import Reporter, StepLogged, Warned
@@ -19,6 +18,7 @@ class StepLog:
         meter: Meter,
         dist: Distributed,
         reporter: Reporter,
+        train_tokens: int,
         flops_per_token: float,
         peak_flops: float | None,
     ) -> None:
@@ -26,18 +26,19 @@ class StepLog:
         self.meter = meter
         self.dist = dist
         self.reporter = reporter
+        self.train_tokens = train_tokens
         self.flops_per_token = flops_per_token
         self.peak_flops = peak_flops
         self.last_loss: float | None = None
-        self.eval_ms = 0.0  # of the latest evaluation, for the ETA
+        self.pauses = Pauses(config)
         self._spikes = SpikeDetector()
 
-    def emit(self, iter_num: int, lr: float, grad_norm: Tensor, tokens_seen: int) -> None:
+    def emit(self, iter_num: int, lr: float, tokens_seen: int) -> None:
         """Report the interval that ends with `iter_num`. Note: this waits for the device."""
         if not self.meter.loss_iters:
             return  # every iteration since the last line was skipped
-        loss_sum, iters, step_ms = self.meter.close_interval()
-        loss = float(self.dist.sum(loss_sum)) / (iters * self.dist.world_size)
+        interval = self.meter.close_interval()
+        loss = float(self.dist.sum(interval.loss_sum)) / (interval.iters * self.dist.world_size)
         self.last_loss = loss
         if (score := self._spikes.add(loss)) is not None:
             self.reporter.emit(
@@ -46,20 +47,26 @@ class StepLog:
                     "usual scatter above the recent ones; if it does not come back, lower the learning rate"
                 )
             )
-        tokens_per_second = 1000 * self.meter.tokens_per_iter / step_ms
+        tokens_per_second = 1000 * self.meter.tokens_per_iter / interval.step_ms
         self.reporter.emit(
             StepLogged(
                 iter_num=iter_num,
                 loss=loss,
                 lr=lr,
-                grad_norm=float(grad_norm) if self.config.grad_clip else None,
-                step_ms=step_ms,
+                grad_norm=interval.norms.mean if self.config.grad_clip else None,
+                clipped=interval.norms.clipped_share if self.config.grad_clip else None,
+                step_ms=interval.step_ms,
                 tokens_per_second=tokens_per_second,
                 mfu=self.mfu(tokens_per_second),
                 eta_seconds=self._eta_seconds(iter_num + 1),
                 tokens_seen=tokens_seen,
+                epochs=self.epochs(tokens_seen),
             )
         )
+
+    def epochs(self, tokens: int) -> float:
+        """How many passes over the training split that is."""
+        return tokens / self.train_tokens
 
     def mfu(self, tokens_per_second: float) -> float | None:
         """Model FLOPs utilisation, 0..1, of all devices together."""
@@ -71,5 +78,5 @@ class StepLog:
         step_ms = self.meter.recent_ms()
         if step_ms is None or len(self.meter.interval_ms) < 2:
             return None  # the first interval holds warm-up and compilation: a guess from it misleads
-        evals = self.config.max_iters // self.config.eval_interval - (done - 1) // self.config.eval_interval
-        return ((self.config.max_iters - done) * step_ms + evals * self.eval_ms) / 1000
+        train_seconds = (self.config.max_iters - done) * step_ms / 1000
+        return train_seconds + self.pauses.seconds_left(done, train_seconds)

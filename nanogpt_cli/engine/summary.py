@@ -5,6 +5,7 @@ import math
 from nanogpt_cli.data.dataset import Dataset
 from nanogpt_cli.engine.checkpoint import best_checkpoint
 from nanogpt_cli.engine.optim import decay_groups, fused_available
+from nanogpt_cli.engine.peak_memory import peak_memory
 from nanogpt_cli.engine.trainer import Trainer
 from nanogpt_cli.events import RunEnded, RunStarted
 
@@ -52,6 +53,7 @@ def run_ended(trainer: Trainer, reason: str, *, peak_source: str, wall_seconds: 
     state, median_ms = trainer.state, trainer.meter.median_ms()
     tokens_per_second = 1000 * trainer.meter.tokens_per_iter / median_ms if median_ms else None
     best = best_checkpoint(trainer.run_dir)
+    memory = peak_memory(trainer.hardware.device)
     return RunEnded(
         reason=reason,
         run_dir=str(trainer.run_dir),
@@ -63,10 +65,16 @@ def run_ended(trainer: Trainer, reason: str, *, peak_source: str, wall_seconds: 
         best_val_loss=state.best_val_loss,
         best_val_iter=state.best_val_iter,
         best_checkpoint=str(best) if best else None,
+        tokens_seen=state.tokens_seen,
+        epochs=trainer.log.epochs(state.tokens_seen),
         median_ms_per_iter=median_ms,
+        ms_per_iter_p10=trainer.meter.percentile_ms(10),
+        ms_per_iter_p90=trainer.meter.percentile_ms(90),
         tokens_per_second=tokens_per_second,
         mfu=trainer.log.mfu(tokens_per_second) if tokens_per_second else None,
         peak_flops=trainer.log.peak_flops,
         peak_flops_source=peak_source,
+        peak_memory_bytes=memory.used_bytes,
+        peak_reserved_bytes=memory.reserved_bytes,
         wall_seconds=wall_seconds,
     )

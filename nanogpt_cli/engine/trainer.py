@@ -23,7 +23,7 @@ from nanogpt_cli.engine.distributed import Distributed, clip_gradients
 from nanogpt_cli.engine.evaluate import estimate_loss, to_device
 from nanogpt_cli.engine.health import SkipBudget, nonfinite_words
 from nanogpt_cli.engine.interrupts import StopRequest
-from nanogpt_cli.engine.meter import Meter
+from nanogpt_cli.engine.meter import Meter, Norms
 from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.optim import set_rates
 from nanogpt_cli.engine.preview import Preview
@@ -95,9 +95,15 @@ class Trainer:
             device=hardware.device,
             synchronize=hardware.synchronize,
             tokens_per_iter=self.global_batch_size * config.block_size,
+            grad_clip=config.grad_clip,
         )
-        self.meter.loss_sum += state.pending_loss_sum
-        self.meter.loss_iters = state.pending_iters
+        self.meter.go_on(
+            loss_sum=state.pending_loss_sum,
+            iters=state.pending_iters,
+            norms=Norms(
+                total=state.pending_norm_sum, count=state.pending_norms, clipped=state.pending_clipped
+            ),
+        )
         self.scaler = torch.amp.GradScaler(
             hardware.device.type, enabled=hardware.dtype == torch.float16 and hardware.device.type == "cuda"
         )
@@ -119,6 +125,7 @@ class Trainer:
             meter=self.meter,
             dist=dist,
             reporter=reporter,
+            train_tokens=len(batches.train.tokens),
             flops_per_token=flops_per_token,
             peak_flops=peak_flops,
         )
@@ -141,7 +148,9 @@ class Trainer:
                 self._sample(iter_num)
             if self.saver.due(self.state, last=last, stopping=stopping):
                 self.meter.pause()
+                start = time.perf_counter()
                 self.saver.save(self.state, self.meter, must=last or stopping)
+                self.log.pauses.save_ms = 1000 * (time.perf_counter() - start)
             if last or stopping:
                 break
             self.train_iteration(iter_num)
@@ -179,9 +188,9 @@ class Trainer:
 
         self.state.iter_num = iter_num + 1
         self.state.tokens_seen += self.meter.tokens_per_iter
-        self.meter.add(loss_mean if finite else None)
+        self.meter.add(loss_mean if finite else None, grad_norm)
         if iter_num % self.config.log_interval == 0:
-            self.log.emit(iter_num, lr, grad_norm, self.state.tokens_seen)
+            self.log.emit(iter_num, lr, self.state.tokens_seen)
 
     # --- Once in a while
 
@@ -215,7 +224,7 @@ class Trainer:
         if not all(math.isfinite(loss) for loss in losses):
             told = f"the evaluation gives train loss {losses[0]} and val loss {losses[1]}"
             raise self._diverged(iter_num, told)
-        self.log.eval_ms = eval_ms
+        self.log.pauses.eval_ms = eval_ms
         self.reporter.emit(
             EvalDone(
                 iter_num=iter_num,
@@ -237,7 +246,9 @@ class Trainer:
         assert self.preview is not None, "only called when due"
         self.meter.pause()
         try:
-            self.reporter.emit(self.preview.draw(iter_num, self.raw_model, self.hardware))
+            drawn = self.preview.draw(iter_num, self.raw_model, self.hardware)
+            self.log.pauses.sample_ms = drawn.sample_ms
+            self.reporter.emit(drawn)
         except Exception as error:  # memory, a tokenizer, a kernel: none of it concerns the training
             self.preview = None
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]

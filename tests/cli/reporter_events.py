@@ -54,11 +54,13 @@ def step(iter_num: int, **changes: Any) -> StepLogged:
         "loss": 3.12341,
         "lr": 1e-3,
         "grad_norm": 1.2345,
+        "clipped": 0.5,
         "step_ms": 12.3449,
         "tokens_per_second": 62_215.0,
         "mfu": 0.05121,
         "eta_seconds": 93.0,
         "tokens_seen": 768 * (iter_num + 1),
+        "epochs": 768 * (iter_num + 1) / 1_003_854,
     }
     return StepLogged(**{**fields, **changes})
 
@@ -86,11 +88,17 @@ def ended(**changes: Any) -> RunEnded:
         "best_val_loss": 1.88574,
         "best_val_iter": 2000,
         "best_checkpoint": "out/input-cpu-tiny/checkpoints/iter_00002000",
+        "tokens_seen": 1_536_000,
+        "epochs": 1.5301,
         "median_ms_per_iter": 12.3,
+        "ms_per_iter_p10": 11.84,
+        "ms_per_iter_p90": 14.2,
         "tokens_per_second": 62_000.0,
         "mfu": 0.051,
         "peak_flops": 2.5e11,
         "peak_flops_source": "measured",
+        "peak_memory_bytes": 412 * 2**20,
+        "peak_reserved_bytes": None,
         "wall_seconds": 100.0,
     }
     return RunEnded(**{**fields, **changes})

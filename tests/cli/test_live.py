@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from nanogpt_cli.cli.reporters.live import LiveReporter, build_table, fitting_columns
+from nanogpt_cli.cli.reporters.panels import end_panel
 from nanogpt_cli.events import (
     EvalStarted,
     Notice,
@@ -91,15 +92,15 @@ def test_columns_leave_in_the_order_of_their_importance() -> None:
         if not seen or seen[-1] != keys:
             seen.append(keys)
     left = [(set(before) - set(after)).pop() for before, after in itertools.pairwise(seen)]
-    assert left[:6] == ["norm", "tokens", "lr", "eta", "mfu", "ms"]
+    assert left[:8] == ["clipped", "epochs", "norm", "tokens", "lr", "eta", "mfu", "ms"]
     assert {"iter", "train", "val"} <= set(seen[-1])
 
 
 @pytest.mark.parametrize(
     ("width", "shown", "missing"),
     [
-        (120, ["grad norm", "tok/s", "MFU", "ETA", "lr"], []),
-        (80, ["ms/iter", "tok/s", "MFU", "ETA", "lr"], []),
+        (120, ["grad norm", "clipped", "epochs", "tok/s", "MFU", "ETA", "lr"], []),
+        (80, ["ms/iter", "tok/s", "MFU", "ETA", "lr"], ["clipped", "epochs"]),
         (60, ["iter", "train loss", "val loss", "ms/iter", "MFU"], ["grad norm"]),
     ],
 )
@@ -115,16 +116,16 @@ def test_a_row_holds_the_numbers_of_its_step() -> None:
     reporter = a_run(terminal(120))
     row = frame_lines(reporter, 120, 24)[-3].split()
     reporter.close()
-    assert row == ["700", "3.1234", "1.0e-3", "1.23", "12.3", "62.2k", "5.1%", "1:33"]
+    assert row == ["700", "3.1234", "1.0e-3", "1.23", "50%", "12.3", "62.2k", "5.1%", "0.54", "1:33"]
 
 
 def test_values_that_are_unknown_are_left_empty() -> None:
     reporter = LiveReporter(terminal(120))
     reporter.emit(started(peak_flops=None))
-    reporter.emit(step(0, grad_norm=None, mfu=None, eta_seconds=None))
+    reporter.emit(step(0, grad_norm=None, clipped=None, mfu=None, eta_seconds=None))
     row = frame_lines(reporter, 120, 24)[-3].split()
     reporter.close()
-    assert row == ["0", "3.1234", "1.0e-3", "12.3", "62.2k"]
+    assert row == ["0", "3.1234", "1.0e-3", "12.3", "62.2k", "0.00"]
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -192,7 +193,9 @@ def test_the_end_keeps_the_whole_table_and_names_the_best_checkpoint() -> None:
     text = text_of(console)
     assert "finished after 2000 iterations in 1:40, best val loss 1.8857 at iteration 2000" in text
     assert "out/input-cpu-tiny/checkpoints/iter_00002000" in text
-    assert "12.3 ms/iter, 62.0k tokens/s, MFU 5.1%; 1:40 in all" in text
+    assert "12.3 ms/iter (11.8 to 14.2 in 8 of 10), 62.0k tokens/s, MFU 5.1%" in text
+    assert "1,536,000 tokens read, 1.53 epochs" in text
+    assert "412 MiB at most, of this process" in text
     assert len(re.findall(r"(?m)^ *(?:0|250) ", text)) >= 4
 
 
@@ -208,6 +211,14 @@ def test_a_run_of_many_evaluations_is_thinned_at_the_end_but_its_best_rows_stay(
     rows = re.findall(r"(?m)^ *(\d+) ", final)
     assert len(rows) <= 70
     assert {"123", "399"} <= set(rows)
+
+
+def test_the_memory_of_a_gpu_is_told_as_such() -> None:
+    console = terminal(100)
+    console.print(end_panel(ended(peak_memory_bytes=3 * 2**30, peak_reserved_bytes=int(3.5 * 2**30))))
+    console.print(end_panel(ended(peak_memory_bytes=None)))
+    assert text_of(console).count("memory") == 1
+    assert "3.0 GiB at most on the GPU, 3.5 GiB reserved" in text_of(console)
 
 
 # --- Samples

@@ -81,10 +81,12 @@ def test_every_event_that_is_recorded() -> None:
         "loss": 3.12341,
         "lr": 1e-3,
         "grad_norm": 1.2345,
+        "clipped": 0.5,
         "step_ms": 12.3449,
         "tok_per_sec": 62_215.0,
         "mfu": 0.05121,
         "tokens": 768 * 11,
+        "epochs": 768 * 11 / 1_003_854,
     }
     assert to_record(evaluated(250)) == {
         "v": 1,

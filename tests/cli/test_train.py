@@ -104,17 +104,26 @@ def test_json_is_the_only_thing_on_stdout() -> None:
         "final_val_loss",
         "best_val_loss",
         "best_val_iter",
+        "tokens_seen",
+        "epochs",
         "median_ms_per_iter",
+        "ms_per_iter_p10",
+        "ms_per_iter_p90",
         "tokens_per_second",
         "mfu",
         "peak_flops",
         "peak_flops_source",
+        "peak_memory_bytes",
+        "peak_reserved_bytes",
         "wall_seconds",
     ]
     assert document["schema_version"] == 1
     assert document["run_dir"] == str(RUN)
     assert (document["reason"], document["iters"]) == ("finished", 6)
     assert document["best_val_loss"] <= document["final_val_loss"]
+    assert document["ms_per_iter_p10"] <= document["median_ms_per_iter"] <= document["ms_per_iter_p90"]
+    assert document["tokens_seen"] == 6 * 32
+    assert document["peak_memory_bytes"] > 10**7
     assert 0 < document["mfu"] < 1
     assert document["tokens_per_second"] == pytest.approx(32 / document["median_ms_per_iter"] * 1000)
 
@@ -144,7 +153,10 @@ def test_metrics_jsonl() -> None:
     assert [step["step"] for step in steps] == list(range(6))
     assert {frozenset(step) for step in steps[2:]} == {
         frozenset(
-            ("v", "event", "step", "loss", "lr", "grad_norm", "step_ms", "tok_per_sec", "mfu", "tokens")
+            (
+                *("v", "event", "step", "loss", "lr", "grad_norm", "clipped", "step_ms", "tok_per_sec"),
+                *("mfu", "tokens", "epochs"),
+            )
         )
     }
     run = next(record for record in found if record["event"] == "run")

@@ -13,10 +13,9 @@ from nanogpt_cli.engine import saving
 from nanogpt_cli.engine import trainer as module
 from nanogpt_cli.engine.checkpoint import list_checkpoints, read_checkpoint
 from nanogpt_cli.engine.interrupts import StopRequest
-from nanogpt_cli.engine.meter import Meter
 from nanogpt_cli.errors import DivergedError
 from nanogpt_cli.events import CheckpointSaved, EvalDone, EvalStarted, Event, StepLogged, Warned
-from tests.engine.tiny import CPU, VOCAB_SIZE, Recorder, build_trainer, snapshot, tiny_config
+from tests.engine.tiny import VOCAB_SIZE, Recorder, build_trainer, snapshot, tiny_config
 
 
 def run(folder: Path, *, then: Any = None, stop: StopRequest | None = None, **changes: Any) -> Recorder:
@@ -298,57 +297,3 @@ def test_the_logged_loss_is_the_mean_of_the_interval(tmp_path: Path) -> None:
     expected = [every[0], sum(every[1:5]) / 4, sum(every[5:9]) / 4]
     assert [e.loss for e in thirds] == pytest.approx(expected, abs=1e-6)
     assert [e.tokens_seen for e in thirds] == [32, 160, 288]
-
-
-def test_eta_counts_the_iterations_and_evaluations_to_come(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
-) -> None:
-    """Half a second an iteration, 10 s an evaluation, at 0, 4, 8 and the end at 10."""
-
-    def estimate(*_args: object, **_options: object) -> float:
-        clock.now += 5.0
-        return 1.0
-
-    monkeypatch.setattr(module, "estimate_loss", estimate)
-    recorder = Recorder()
-    config = tiny_config(max_iters=10, eval_interval=4)
-    trainer = build_trainer(tmp_path, config, reporter=recorder)
-    real = trainer._micro_batch
-
-    def micro_batch(iter_num: int, micro: int) -> Any:
-        clock.now += 0.5
-        return real(iter_num, micro)
-
-    trainer._micro_batch = micro_batch  # type: ignore[method-assign]
-    trainer.run()
-    etas = [step.eta_seconds for step in recorder.of(StepLogged)]
-    assert etas[0] is None  # warm-up and compilation would mislead
-    # after iteration 1: 8 left, evaluations at 4 and 8 (the one at the end is not counted)
-    assert etas[1] == pytest.approx(8 * 0.5 + 2 * 10)
-    assert etas[-1] == pytest.approx(0.0)
-
-
-def test_a_meter_that_is_paused_twice_or_started_twice_counts_once(clock: Clock) -> None:
-    meter = Meter(device=CPU, synchronize=lambda: None, tokens_per_iter=1)
-    for seconds in (2.0, 4.0):
-        meter.start()
-        meter.start()
-        clock.now += seconds
-        meter.add(torch.tensor(1.5))
-        meter.pause()
-        clock.now += 50.0
-        meter.pause()
-    loss_sum, iters, step_ms = meter.close_interval()
-    assert (loss_sum.item(), iters, step_ms) == (3.0, 2, 3000.0)
-    assert meter.median_ms() == meter.recent_ms() == 3000.0
-
-
-def test_the_median_leaves_the_warm_up_interval_out(clock: Clock) -> None:
-    meter = Meter(device=CPU, synchronize=lambda: None, tokens_per_iter=1)
-    assert meter.median_ms() is None
-    for seconds in (60.0, 1.0, 3.0, 2.0):
-        meter.start()
-        clock.now += seconds
-        meter.add(torch.tensor(0.0))
-        meter.close_interval()
-    assert meter.median_ms() == 2000.0

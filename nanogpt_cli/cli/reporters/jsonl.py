@@ -45,10 +45,12 @@ def to_record(event: events.Event) -> dict[str, Any] | None:
                     "loss": event.loss,
                     "lr": event.lr,
                     "grad_norm": event.grad_norm,
+                    "clipped": event.clipped,
                     "step_ms": event.step_ms,
                     "tok_per_sec": event.tokens_per_second,
                     "mfu": event.mfu,
                     "tokens": event.tokens_seen,
+                    "epochs": event.epochs,
                 },
             )
         case events.NonFinite():

@@ -19,7 +19,7 @@ from rich.text import Text
 from nanogpt_cli import events
 from nanogpt_cli.cli.reporters.panels import end_panel, start_panel
 from nanogpt_cli.cli.reporters.samples import final_samples, latest_sample
-from nanogpt_cli.cli.reporters.words import duration, learning_rate, percent, rate, sample_line
+from nanogpt_cli.cli.reporters.words import duration, learning_rate, milliseconds, percent, rate, sample_line
 
 _LATEST_STEPS = 5
 _FINAL_ROWS = 60  # a run of many evaluations is thinned to what can be read
@@ -41,9 +41,11 @@ _COLUMNS = (
     _Column("val", "val loss", 8, 0),
     _Column("lr", "lr", 6, 4),
     _Column("norm", "grad norm", 9, 7),
+    _Column("clipped", "clipped", 7, 9),
     _Column("ms", "ms/iter", 8, 1),
     _Column("tokens", "tok/s", 6, 5),
     _Column("mfu", "MFU", 6, 2),
+    _Column("epochs", "epochs", 6, 8),
     _Column("eta", "ETA", 7, 3),
     _Column("note", "", 5, 0),
 )
@@ -129,9 +131,11 @@ class LiveReporter:
                     "train": f"{event.loss:.4f}",
                     "lr": learning_rate(event.lr),
                     "norm": "" if event.grad_norm is None else f"{event.grad_norm:.2f}",
-                    "ms": _milliseconds(event.step_ms),
+                    "clipped": "" if event.clipped is None else f"{event.clipped:.0%}",
+                    "ms": milliseconds(event.step_ms),
                     "tokens": rate(event.tokens_per_second),
                     "mfu": percent(event.mfu),
+                    "epochs": f"{event.epochs:.2f}",
                     "eta": "" if event.eta_seconds is None else duration(event.eta_seconds),
                 }
             )
@@ -148,7 +152,7 @@ class LiveReporter:
             "note": "best" if event.best else "eval",
         }
         if self.latest:  # how fast the run was when it got there
-            cells |= {key: self.latest[-1].cells[key] for key in ("ms", "tokens", "mfu", "eta")}
+            cells |= {key: self.latest[-1].cells[key] for key in ("ms", "tokens", "mfu", "epochs", "eta")}
         self._milestone(_Row(cells, "bold green" if event.best else "bold"))
 
     def _milestone(self, row: _Row) -> None:
@@ -235,7 +239,3 @@ def fitting_columns(width: int) -> list[_Column]:
     while sum(column.width + _GAP for column in columns) > width and len(columns) > 3:
         columns.remove(max(reversed(columns), key=lambda column: column.rank))
     return columns
-
-
-def _milliseconds(value: float) -> str:
-    return f"{value:.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nanogpt_cli import events
-from nanogpt_cli.cli.reporters.words import duration, ending_sentence, percent, rate
+from nanogpt_cli.cli.reporters.words import ending_sentence, memory, milliseconds, percent, rate
 
 
 def start_panel(event: events.RunStarted) -> Panel:
@@ -54,10 +54,18 @@ def end_panel(event: events.RunEnded) -> Panel:
         is_best = event.best_checkpoint.endswith(f"{event.best_val_iter:08d}")  # iteration 0 is never saved
         lines.append(("best" if is_best else "saved", event.best_checkpoint))
     if event.median_ms_per_iter is not None and event.tokens_per_second is not None:
-        speed = f"{event.median_ms_per_iter:.1f} ms/iter, {rate(event.tokens_per_second)} tokens/s"
+        speed = f"{milliseconds(event.median_ms_per_iter)} ms/iter"
+        if event.ms_per_iter_p10 is not None and event.ms_per_iter_p90 is not None:
+            low, high = milliseconds(event.ms_per_iter_p10), milliseconds(event.ms_per_iter_p90)
+            speed += f" ({low} to {high} in 8 of 10)"
+        speed += f", {rate(event.tokens_per_second)} tokens/s"
         if event.mfu is not None:
             speed += f", MFU {percent(event.mfu)}"
-        lines.append(("speed", f"{speed}; {duration(event.wall_seconds)} in all"))
+        lines.append(("speed", speed))
+    if event.tokens_seen:
+        lines.append(("text", f"{event.tokens_seen:,} tokens read, {event.epochs:.3g} epochs"))
+    if event.peak_memory_bytes is not None:
+        lines.append(("memory", _memory_words(event.peak_memory_bytes, event.peak_reserved_bytes)))
     healthy = event.reason in {"finished", "eval_only"}
     return Panel(
         _grid(lines),
@@ -65,6 +73,12 @@ def end_panel(event: events.RunEnded) -> Panel:
         title_align="left",
         border_style="green" if healthy else "yellow" if event.reason != "nonfinite" else "red",
     )
+
+
+def _memory_words(used: int, reserved: int | None) -> str:
+    if reserved is None:
+        return f"{memory(used)} at most, of this process"
+    return f"{memory(used)} at most on the GPU, {memory(reserved)} reserved"
 
 
 def _count(number: int, word: str, ending: str = "s") -> str:

@@ -35,6 +35,17 @@ def rate(number: float) -> str:
     return f"{number:.0f}" if number >= 100 else f"{number:.1f}"
 
 
+def milliseconds(value: float) -> str:
+    """Three digits or more: `8.25`, `12.3`, `1204`."""
+    return f"{value:.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def memory(n_bytes: int) -> str:
+    """`512 MiB`, `1.4 GiB`."""
+    mebibytes = n_bytes / 2**20
+    return f"{mebibytes / 1024:.1f} GiB" if mebibytes >= 1000 else f"{mebibytes:.0f} MiB"
+
+
 def learning_rate(value: float) -> str:
     """`1.0e-3`: a rate is read by its power of ten."""
     mantissa, exponent = f"{value:.1e}".split("e")

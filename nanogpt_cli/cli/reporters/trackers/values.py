@@ -53,9 +53,11 @@ def values_of(event: events.Event) -> dict[str, float]:
                 "lr": event.lr,
                 "mfu": None if event.mfu is None else 100 * event.mfu,
                 "grad_norm": event.grad_norm,
+                "clipped": event.clipped,
                 "ms_per_iter": event.step_ms,
                 "tokens_per_second": event.tokens_per_second,
                 "tokens": event.tokens_seen,
+                "epochs": event.epochs,
             }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -71,6 +73,8 @@ def summary_of(event: events.RunEnded) -> dict[str, float | str]:
         "median_ms_per_iter": event.median_ms_per_iter,
         "tokens_per_second": event.tokens_per_second,
         "mfu": None if event.mfu is None else 100 * event.mfu,
+        "epochs": event.epochs,
+        "peak_memory_bytes": event.peak_memory_bytes,
         "wall_seconds": event.wall_seconds,
     }
     return {name: value for name, value in found.items() if value is not None}

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
+from nanogpt_cli.config.advice import nearest
 from nanogpt_cli.config.schema import SETTINGS, Setting
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
@@ -21,8 +22,10 @@ DtypeOption = Annotated[
 ]
 
 ARGUMENTS = "nanogpt.arguments"  # in a context's meta: what followed the command's name
+UNKNOWN = "nanogpt.unknown"  # there, too: what is wrong with options that are none, one line each
 _TRUE = {"true", "1", "yes", "on"}
 _FALSE = {"false", "0", "no", "off"}
+_SETTING_FLAGS = {setting.flag for setting in SETTINGS.values()}
 # Boolean settings are options with a value: True, False, and for some auto. The bare flag is short for True.
 _BOOLEAN_SETTINGS = {
     flag
@@ -49,7 +52,35 @@ class Command(TyperCommand):
                 negatable.update(dict.fromkeys(param.opts, param.secondary_opts[0]))
             else:
                 plain.update(param.opts)
-        return super().parse_args(ctx, normalise(args, negatable=negatable, plain=plain, valued=valued))
+        args = normalise(args, negatable=negatable, plain=plain, valued=valued)
+        if valued >= _SETTING_FLAGS:  # it will say all that is wrong with the settings at once
+            known = {*valued, *negatable, *plain, *negatable.values(), *ctx.help_option_names}
+            args, ctx.meta[UNKNOWN] = without_unknown(args, known)
+        return super().parse_args(ctx, args)
+
+
+def without_unknown(args: list[str], known: set[str]) -> tuple[list[str], list[str]]:
+    """The arguments without the options that do not exist and their values, and a line on each of those."""
+    names = sorted(option.removeprefix("--").replace("-", "_") for option in known)
+    kept: list[str] = []
+    told: list[str] = []
+    takes_value = False
+    for position, arg in enumerate(args):
+        if arg == "--":
+            return kept + args[position:], told
+        name, equals, _ = arg.partition("=")
+        meant = name.lstrip("-").replace("-", "_")
+        one_dash = arg.startswith("-") and not arg.startswith("--") and meant in SETTINGS
+        if one_dash or (arg.startswith("--") and name not in known):
+            near = nearest(meant, names)
+            advice = f" (did you mean --{near.replace('_', '-')}?)" if near else ""
+            told.append(f"flag {name}: there is no such setting{advice}")
+            takes_value = not equals
+            continue
+        if not takes_value or arg.startswith("-") or arg.endswith((".py", ".toml")):
+            kept.append(arg)
+        takes_value = False
+    return kept, told
 
 
 def normalise(args: list[str], *, negatable: dict[str, str], plain: set[str], valued: set[str]) -> list[str]:
@@ -101,6 +132,8 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 def _parameter(setting: Setting) -> inspect.Parameter:
     words = "" if setting.kind is bool or not setting.choices else "|".join(setting.choices) + ": "
+    if setting.auto is not None:
+        words = "a number, or auto: "
     default = f" [default: {setting.default}]" if setting.default != "" else ""
     option = typer.Option(
         setting.flag,

@@ -48,11 +48,16 @@ _PRESET_OF: Final = {
 
 def suggestion(name: str, known: Sequence[str] = tuple(SETTINGS)) -> str:
     """` (did you mean block_size?)`, or nothing where no known name is near."""
+    near = nearest(name, known)
+    return f" (did you mean {near}?)" if near else ""
+
+
+def nearest(name: str, known: Sequence[str] = tuple(SETTINGS)) -> str | None:
+    """The known name that is meant, by another program's word for it or by its spelling."""
     plain = name.replace("-", "_").lower()
     if plain in _ELSEWHERE and _ELSEWHERE[plain] in known:
-        return f" (did you mean {_ELSEWHERE[plain]}?)"
-    near = _nearest(plain, known) or _nearest(name, known)
-    return f" (did you mean {near}?)" if near else ""
+        return _ELSEWHERE[plain]
+    return _closest(plain, known) or _closest(name, known)
 
 
 def missing_file_hint(path: Path) -> str:
@@ -72,7 +77,7 @@ def missing_file_hint(path: Path) -> str:
     here = _files_here()
     if path.name in _PRESET_OF and path.name not in here:
         return f"its settings come with nanogpt: nanogpt train --preset {_PRESET_OF[path.name]}"
-    if near := _nearest(path.name, here):
+    if near := _closest(path.name, here):
         return f"there is {here[near]}: nanogpt train {here[near]}"
     return "nanogpt train --preset cpu-tiny, or nanogpt init to get a nanogpt.toml to start from"
 
@@ -83,5 +88,5 @@ def _files_here() -> dict[str, str]:
     return {path.name: path.as_posix() for path in found if path.suffix in {".py", ".toml"}}
 
 
-def _nearest(name: str, known: Iterable[str]) -> str | None:
+def _closest(name: str, known: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)), None)

@@ -68,12 +68,13 @@ def load_config(
     flags: Mapping[str, object] | None = None,
     environment: Mapping[str, str] | None = None,
     base: Layer | None = None,
+    problems: Sequence[str] = (),
 ) -> LoadedConfig:
     """Read configuration files (TOML or nanoGPT's .py), then apply environment and flags over a preset.
 
     `base` lies below the files and above the preset: the settings of a run that is resumed. A preset named
     here wins over a `preset = "…"` key inside a TOML file. `environment` defaults to os.environ. Raises
-    UsageError listing every problem found.
+    UsageError listing every problem found, and those `problems` found before.
     """
     layers = [read_file(Path(path)) for path in files]
     preset = preset or next((layer.preset for layer in reversed(layers) if layer.preset), None)
@@ -84,7 +85,7 @@ def load_config(
     layers.append(_environment_layer(os.environ if environment is None else environment))
     layers.append(Layer(origin="flag", values=flags or {}))
     label = preset or (Path(files[-1]).stem if files else "run")
-    loaded = merge(layers, label=label)
+    loaded = merge(layers, label=label, problems=problems)
     if not loaded.config.dataset and any(Path(path).suffix == ".py" for path in files):
         return _with_nanogpts_dataset(loaded)
     return loaded
@@ -97,11 +98,11 @@ def _with_nanogpts_dataset(loaded: LoadedConfig) -> LoadedConfig:
     return loaded.replace("nanoGPT's default", dataset=NANOGPT_DATASET)
 
 
-def merge(layers: Sequence[Layer], *, label: str) -> LoadedConfig:
+def merge(layers: Sequence[Layer], *, label: str, problems: Sequence[str] = ()) -> LoadedConfig:
     """Lay the layers over the defaults, the last one on top, and validate the result."""
     values: dict[str, Value] = {}
     origins = dict.fromkeys(SETTINGS, "default")
-    problems: list[str] = []
+    problems = list(problems)
     for layer in layers:
         for name, raw in layer.values.items():
             if name not in SETTINGS:

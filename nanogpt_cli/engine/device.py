@@ -137,10 +137,7 @@ def _describe(device: torch.device) -> str:
 def _choose_dtype(wanted: str, device: torch.device) -> tuple[str, str]:
     if wanted != "auto":
         if wanted == "float16" and device.type == "cpu":
-            raise UsageError(
-                "float16 on a CPU is many times slower than float32",
-                "use --dtype bfloat16 or --dtype float32, or leave --dtype out",
-            )
+            return "float32", "in place of float16, which a CPU is many times slower with; as nanoGPT"
         return wanted, "as set"
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):

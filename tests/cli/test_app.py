@@ -73,13 +73,16 @@ def test_version() -> None:
 
 # --- errors
 
+SETTINGS_HELP = "nanogpt train --help lists every setting with its type and range"
+
 
 @pytest.mark.parametrize(
     ("args", "message", "hint"),
     [
         (["trian"], "no such command 'trian'. Did you mean 'train'?", "nanogpt --help"),
-        (["train", "--blok-size", "3"], "no such option: --blok-size", "nanogpt train --help"),
-        (["train", "--blok_size=3"], "no such option: --blok-size", "nanogpt train --help"),
+        (["train", "--blok-size", "3"], "flag --blok-size: there is no such setting", SETTINGS_HELP),
+        (["train", "--blok_size=3"], "flag --blok-size: there is no such setting", SETTINGS_HELP),
+        (["sample", "--blok_size=3"], "no such option: --blok-size", "nanogpt sample --help"),
         (["--verson"], "no such option: --verson", "nanogpt --help"),
         (["init", "a", "b"], "got unexpected extra argument", "nanogpt init --help"),
         (["init", "--template"], "option '--template' requires an argument", "nanogpt init --help"),

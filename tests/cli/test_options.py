@@ -1,8 +1,12 @@
 """The spellings of a flag: nanoGPT's and the usual ones mean the same, and values stay as they were typed."""
 
-import pytest
+from pathlib import Path
 
-from nanogpt_cli.cli.options import normalise
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nanogpt_cli.cli.options import normalise, without_unknown
 from nanogpt_cli.config.schema import SETTINGS
 from tests.helpers import run_cli
 
@@ -97,3 +101,27 @@ def test_auto_on_the_command_line_wins_over_a_file(
     for spelling, value in {"--compile=auto": "auto", "--no-compile": False, "--seed=1": True}.items():
         run_cli("train", spelling)
         assert seen[-1].config.compile == value, spelling
+
+
+def test_every_unknown_flag_is_named_at_once_beside_wrong_values() -> None:
+    """The parser stopped at the first one, and the values were not looked at."""
+    Path("config.py").write_text("n_layer = 0\n", encoding="utf-8")
+    code, _, err = run_cli(
+        *("train", "--blok_size=3", "--lr", "3", "-n_layer=2", "--resme", "config.py", "--dropout=7")
+    )
+    assert code == 2
+    assert err.splitlines() == [
+        "error: 6 settings are wrong",
+        "  - flag --blok-size: there is no such setting (did you mean --block-size?)",
+        "  - flag --lr: there is no such setting (did you mean --learning-rate?)",
+        "  - flag -n_layer: there is no such setting (did you mean --n-layer?)",
+        "  - flag --resme: there is no such setting (did you mean --resume?)",
+        "  - config.py:1: n_layer must be a whole number from 1 to 1000, not 0",
+        "  - flag --dropout: dropout must be a number from 0 to 0.99, not 7",
+        "hint: nanogpt train --help lists every setting with its type and range",
+    ]
+
+
+@given(args=st.lists(st.sampled_from(["--block-size", "--block-size=1", "7", "c.py", "-p", "-q", "--", "-"])))
+def test_known_arguments_are_left_as_they_are(args: list[str]) -> None:
+    assert without_unknown(args, {"--block-size", "-p", "-q"}) == (args, [])

@@ -282,7 +282,6 @@ def assert_refused(result: Result, code: int, message: str, hint: str) -> None:
         (["--block_sise=8"], 2, "--block-sise", "nanogpt train --help"),
         (["--device=gpu"], 2, "unknown device 'gpu'", "--device"),
         (["--device=cuda"], 2, "no CUDA GPU", "--device cpu"),
-        (["--device=cpu", "--dtype=float16"], 2, "float16 on a CPU", "--dtype bfloat16"),
         (["--dataset=nowhere"], 1, "there is no dataset 'nowhere'", "input"),
         (["--dataset=input.txt"], 1, "input.txt is a file", "nanogpt prepare input.txt"),
         (["--batch_size=0"], 2, "batch_size must be", ""),

@@ -135,10 +135,11 @@ def test_fast_bfloat16_needs_the_processor_and_torch(
     assert has_fast_cpu_bfloat16() is expected
 
 
-def test_float16_on_a_cpu_is_refused() -> None:
-    with pytest.raises(UsageError, match="float16 on a CPU") as caught:
-        choose_hardware(tiny_config(dtype="float16"))
-    assert "--dtype bfloat16" in caught.value.hint
+def test_float16_on_a_cpu_is_float32_as_in_nanogpt() -> None:
+    """nanoGPT's train.py has no autocast on a CPU: its --dtype=float16 --device=cpu computes in float32."""
+    hardware = choose_hardware(tiny_config(dtype="float16"))
+    assert (hardware.dtype, hardware.dtype_name) == (torch.float32, "float32")
+    assert hardware.dtype_reason.startswith("in place of float16")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

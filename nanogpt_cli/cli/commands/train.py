@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nanogpt_cli.cli import console, explain_settings
-from nanogpt_cli.cli.options import ARGUMENTS, JsonOption, QuietOption, with_settings
+from nanogpt_cli.cli.options import ARGUMENTS, UNKNOWN, JsonOption, QuietOption, with_settings
 from nanogpt_cli.config.load import PROJECT_FILE, LoadedConfig, load_config
 from nanogpt_cli.config.presets import choose_preset, preset_names
 from nanogpt_cli.errors import EXIT_OK, EXIT_SIGINT, EXIT_SIGTERM, DivergedError, UsageError
@@ -70,13 +70,15 @@ def train_command(
     """
     if language and not explain:
         raise UsageError("--lang is the language of --explain", f"nanogpt train --explain --lang {language}")
+    flags = {name: value for name, value in settings.items() if value is not None}
+    if unknown := ctx.meta[UNKNOWN]:
+        load_config(*configs or [], preset=preset, flags=flags, problems=unknown)  # raises
     if nproc > 1 and "RANK" not in os.environ and not explain:  # a launched process has one
         from nanogpt_cli.cli.launch import launch, without_option
 
         arguments = without_option(ctx.meta[ARGUMENTS], "--nproc")
         raise typer.Exit(launch(["train", *arguments], nproc))
     spoken = explain_settings.language_of(language) if explain else ""
-    flags = {name: value for name, value in settings.items() if value is not None}
     if resume and overwrite:
         raise UsageError("--resume goes on with a run, --overwrite replaces it", "give one of the two")
     if resume and flags.get("init_from", "resume") != "resume":

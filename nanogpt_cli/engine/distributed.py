@@ -129,13 +129,25 @@ def process_group(dist: Distributed, backend: str, device: torch.device) -> Iter
     if name == "nccl" and device.type != "cuda":
         raise UsageError("the nccl backend needs GPUs", "use --backend gloo, or leave --backend out")
     torch.distributed.init_process_group(backend=name)
-    # DistributedDataParallel sits in a reference cycle and holds the group. Freed only as Python shuts down,
-    # gloo's threads now and then abort the process ("terminate called …") after a run that went well.
-    atexit.register(gc.collect)
+    _left_groups.append(torch.distributed.group.WORLD)
     try:
         yield
     finally:
         torch.distributed.destroy_process_group()
+
+
+# Groups whose models may still be there. DistributedDataParallel sits in a reference cycle and holds its
+# group, which must outlive it. Freed by DDP's reducer, a group waits for gloo's threads with the GIL held,
+# and one of them may wait for the GIL: a run that went well hangs at its end. Freed as Python shuts down, it
+# now and then aborts the process ("terminate called …"). Freed from Python, it first lets go of the GIL.
+_left_groups: list[object] = []
+
+
+@atexit.register
+def free_groups() -> None:
+    """Free the models that ran in groups, then the groups; nothing else may still hold such a model."""
+    gc.collect()
+    _left_groups.clear()
 
 
 def is_lost_connection(error: Exception) -> bool:

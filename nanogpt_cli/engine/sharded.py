@@ -57,16 +57,17 @@ def shard_model(model: LanguageModel, device: torch.device, world_size: int) -> 
     """
     try:
         from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter  # noqa: F401  (to save)
-        from torch.distributed.fsdp import fully_shard
+        from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
     except ImportError:
         raise UsageError(
             f"strategy fsdp needs a newer PyTorch than {torch.__version__}",
             "pip install --upgrade torch, or leave the weights whole: --strategy ddp",
         ) from None
     mesh = torch.distributed.device_mesh.init_device_mesh(device.type, (world_size,))
-    for block in blocks_of(model):
-        fully_shard(block, mesh=mesh)
-    fully_shard(model, mesh=mesh)  # embeddings, head and final norm; a tied head stays tied
+    for module in (*blocks_of(model), model):  # the last: embeddings, norm and head; what is tied stays tied
+        fully_shard(module, mesh=mesh)
+        if hasattr(module, "decode"):  # the pass with a cache, for samples during the run
+            register_fsdp_forward_method(module, "decode")
 
 
 def blocks_of(model: LanguageModel) -> nn.ModuleList:

@@ -25,6 +25,7 @@ from nanogpt_cli.engine import flops
 from nanogpt_cli.engine.device import Hardware, choose_hardware
 from nanogpt_cli.engine.distributed import (
     Distributed,
+    free_groups,
     from_environment,
     is_lost_connection,
     micro_batches_per_rank,
@@ -66,7 +67,7 @@ def train(
     put right, DivergedError when the loss stops being finite.
     """
     try:
-        return _train(
+        ended = _train(
             loaded,
             dataset,
             run_dir,
@@ -74,6 +75,8 @@ def train(
             resume=resume,
             overwrite=overwrite and not resume,
         )
+        free_groups()
+        return ended
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             raise _out_of_memory(loaded.config) from error

@@ -12,7 +12,7 @@ from torch import Tensor
 from nanogpt_cli.data.dataset import Dataset
 from nanogpt_cli.data.tokenizers.base import tokenizer_hash
 from nanogpt_cli.engine.checkpoint import is_complete
-from nanogpt_cli.engine.interop.hf import load_gpt2
+from nanogpt_cli.engine.interop.hf import HUB_IDS, load_gpt2
 from nanogpt_cli.engine.interop.nanogpt import GPT2_VOCAB_SIZES, read_ckpt
 from nanogpt_cli.engine.models.base import ModelConfig
 from nanogpt_cli.engine.runs import find_checkpoint, foreign_ckpt, holds_run, run_tokenizer
@@ -28,6 +28,12 @@ class Pretrained:
     weights: dict[str, Tensor]
     tokenizer_name: str | None
     tokenizer_sha256: str | None
+
+
+def check_before_loading(dataset: Dataset, name: str) -> None:
+    """Raise UsageError where a GPT-2 would be downloaded for a dataset of other tokens."""
+    if name in HUB_IDS or (name.count("/") == 1 and not Path(name).exists()):
+        _check_speaks_gpt2(dataset, name)
 
 
 def load_pretrained(name: str) -> Pretrained:
@@ -62,12 +68,8 @@ def check_vocabulary(dataset: Dataset, given: Pretrained) -> None:
             f"prepare the text with the run's own tokenizer: nanogpt prepare SOURCE --tokenizer {given.name} "
             f"--name {dataset.name} --overwrite",
         )
-    if given.tokenizer_name == "gpt2" and dataset.tokenizer_name != "gpt2":
-        raise UsageError(
-            f"{given.name} speaks GPT-2's tokens, but dataset {dataset.name} was prepared with the tokenizer "
-            f"{dataset.tokenizer_name}",
-            "prepare the text again: nanogpt prepare SOURCE --tokenizer gpt2 --overwrite",
-        )
+    if given.tokenizer_name == "gpt2":
+        _check_speaks_gpt2(dataset, given.name)
     if given.tokenizer_name is None and dataset.vocab_size != given.shape.vocab_size:
         known = f"{dataset.vocab_size:,}" if dataset.vocab_size is not None else "GPT-2's"
         raise UsageError(
@@ -80,6 +82,15 @@ def check_vocabulary(dataset: Dataset, given: Pretrained) -> None:
             f"dataset {dataset.name} has {dataset.vocab_size:,} token ids, {given.name} only "
             f"{given.shape.vocab_size:,}",
             "use a GPT-2 with the full vocabulary: --init-from gpt2",
+        )
+
+
+def _check_speaks_gpt2(dataset: Dataset, name: str) -> None:
+    if dataset.tokenizer_name != "gpt2":
+        raise UsageError(
+            f"{name} speaks GPT-2's tokens, but dataset {dataset.name} was prepared with the tokenizer "
+            f"{dataset.tokenizer_name}",
+            f"prepare the text for it: nanogpt prepare SOURCE --tokenizer gpt2 --name {dataset.name}-gpt2",
         )
 
 

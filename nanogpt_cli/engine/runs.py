@@ -16,7 +16,13 @@ from nanogpt_cli.engine.checkpoint import (
     read_checkpoint,
 )
 from nanogpt_cli.engine.device import Hardware
-from nanogpt_cli.engine.interop.nanogpt import NanoGPTCheckpoint, find_ckpt, find_tokenizer, read_ckpt
+from nanogpt_cli.engine.interop.nanogpt import (
+    NanoGPTCheckpoint,
+    find_ckpt,
+    find_tokenizer,
+    read_ckpt,
+    read_ckpt_settings,
+)
 from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.models.registry import build_model
 from nanogpt_cli.errors import NanoGPTError, UsageError
@@ -57,10 +63,11 @@ def load_run(path: str | Path | None, *, hardware: Hardware, which: str = "best"
 
 def _nanogpt_run(checkpoint: NanoGPTCheckpoint, hardware: Hardware) -> LoadedRun:
     """A run of nanoGPT's train.py, used where it lies."""
+    layer = Layer(origin=str(checkpoint.path), values=checkpoint.settings)
     return LoadedRun(
         run_dir=checkpoint.path.parent,
         checkpoint=checkpoint,
-        config=merge([_settings_layer(checkpoint)], label=checkpoint.path.parent.name).config,
+        config=merge([layer], label=checkpoint.path.parent.name).config,
         model=_for_inference(checkpoint, hardware),
         tokenizer=find_tokenizer(checkpoint),
     )
@@ -108,12 +115,8 @@ def read_run_config(run_dir: Path) -> TrainConfig:
 def resumed_settings(run_dir: Path) -> Layer:
     """What a run was trained with, to lie below the flags of its continuation; also a run of nanoGPT's."""
     if (ckpt := foreign_ckpt(run_dir)) is not None:
-        return _settings_layer(read_ckpt(ckpt))
+        return Layer(origin=str(ckpt), values=read_ckpt_settings(ckpt))
     return read_file(run_dir / CONFIG_FILE)
-
-
-def _settings_layer(checkpoint: NanoGPTCheckpoint) -> Layer:
-    return Layer(origin=str(checkpoint.path), values=checkpoint.settings)
 
 
 def all_runs(root: Path = OUT_ROOT) -> list[Path]:

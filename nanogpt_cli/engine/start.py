@@ -22,7 +22,7 @@ from nanogpt_cli.engine.interop.nanogpt import read_ckpt
 from nanogpt_cli.engine.models.base import LanguageModel, ModelConfig
 from nanogpt_cli.engine.models.gpt2 import GPT2, GPT2Config
 from nanogpt_cli.engine.models.registry import CONFIGS, build_model, model_config, new_model
-from nanogpt_cli.engine.pretrained import check_vocabulary, load_pretrained
+from nanogpt_cli.engine.pretrained import check_before_loading, check_vocabulary, load_pretrained
 from nanogpt_cli.engine.runs import foreign_ckpt
 from nanogpt_cli.errors import NanoGPTError, UsageError
 from nanogpt_cli.events import Reporter, Warned
@@ -75,6 +75,7 @@ def model_shape(config: TrainConfig, vocab_size: int) -> ModelConfig:
 def _pretrained(loaded: LoadedConfig, dataset: Dataset) -> tuple[Start, LoadedConfig]:
     """Weights trained before, their context cropped to block_size; their shape overrules the settings."""
     config = loaded.config
+    check_before_loading(dataset, config.init_from)
     given = load_pretrained(config.init_from)
     shape, weights = given.shape, given.weights
     check_vocabulary(dataset, given)

@@ -5,10 +5,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import transformers
 from huggingface_hub import constants
 
+from nanogpt_cli.data.batches import Batches
+from nanogpt_cli.data.dataset import open_dataset
 from nanogpt_cli.engine.interop.hf import load_gpt2
 from nanogpt_cli.errors import NanoGPTError
 from tests.gpt2_vocabulary import seed_tiktoken_cache
@@ -24,9 +28,9 @@ TRAIN = [
 
 @contextlib.contextmanager
 def hub(folder: Path) -> Iterator[Hub]:
-    """A hub whose only repository, owner/tiny, has the files of `folder`."""
-    files = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with serve({"owner/tiny": Repository(files)}) as server:
+    """A hub with one model, whose files are those of `folder`, under two names."""
+    repository = Repository({path.name: path.read_bytes() for path in folder.iterdir()})
+    with serve({"owner/tiny": repository, "openai-community/gpt2": repository}) as server:
         yield server
 
 
@@ -47,7 +51,11 @@ def tiny_gpt2(tmp_path: Path) -> Path:
 
 
 def train_from(name: str, endpoint: str, *more: str) -> Result:
-    environment = {
+    return subprocess_cli(*TRAIN, "--init-from", name, *more, env=environment(endpoint))
+
+
+def environment(endpoint: str) -> dict[str, str]:
+    return {
         "HF_ENDPOINT": endpoint,
         "HF_HUB_OFFLINE": "0",
         "HF_HUB_DISABLE_XET": "1",
@@ -55,7 +63,6 @@ def train_from(name: str, endpoint: str, *more: str) -> Result:
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
     }
-    return subprocess_cli(*TRAIN, "--init-from", name, *more, env=environment)
 
 
 @pytest.mark.usefixtures("dataset")
@@ -72,6 +79,52 @@ def test_a_model_of_the_hub_is_downloaded_once_and_trained(tiny_gpt2: Path) -> N
         assert [path for path in server.asked if path.startswith("GET")] == gets, "not taken from the cache"
     local = run_cli(*TRAIN, "--init-from", tiny_gpt2)
     assert losses(local.err) == losses(result.err) == losses(again.err)
+
+
+@pytest.mark.usefixtures("dataset")
+def test_nanogpts_evaluation_of_gpt2_gives_the_loss_of_transformers(tiny_gpt2: Path) -> None:
+    """A config of the kind of nanoGPT's eval_gpt2.py: evaluated once, nothing trained, nothing saved."""
+    text = "batch_size = 2\neval_iters = 3\neval_only = True\nwandb_log = False\ninit_from = 'gpt2'\n"
+    Path("eval_gpt2.py").write_text(text, encoding="utf-8")
+    with hub(tiny_gpt2) as server:
+        flags = ["--device=cpu", "--dtype=float32", "--compile=False", "--block_size=16", "--threads=1"]
+        result = subprocess_cli("train", "eval_gpt2.py", *flags, env=environment(server.url))
+    assert result.code == 0, result.err
+    (line,) = [line for line in result.err.splitlines() if line.startswith("step 0: ")]
+    found = [float(word.rstrip(",")) for word in line.split() if "." in word]
+
+    model = transformers.GPT2LMHeadModel.from_pretrained(tiny_gpt2).eval()
+    expected = []
+    for split in ("train", "val"):
+        batches = Batches(tokens=open_dataset("input").tokens(split), block_size=16, seed=0)
+        windows = [
+            torch.from_numpy(np.stack(batches.even_batch(i, 2, 3))) for i in range(3)
+        ]  # each (2, B, T)
+        inputs, targets = torch.cat([w[0] for w in windows]), torch.cat([w[1] for w in windows])
+        with torch.no_grad():
+            logits = model(inputs).logits.double()
+        expected.append(float(torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())))
+    assert found == pytest.approx(expected, abs=6e-5)  # four decimals are printed
+    assert not list(Path("out").glob("*/checkpoints/*"))
+    assert "iter 0" not in result.err
+
+
+@pytest.mark.usefixtures("dataset")
+@pytest.mark.parametrize("name", ["gpt2-xl", "owner/tiny"])
+def test_other_tokens_are_refused_before_anything_is_downloaded(
+    tiny_gpt2: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_cli("prepare", "input.txt", "--tokenizer", "byte", "--name", "bytes").code == 0
+    with hub(tiny_gpt2) as server:
+        use_hub(server.url, monkeypatch)
+        result = run_cli(*TRAIN, "--init-from", name, "--dataset", "bytes")
+        assert server.asked == []
+    assert result.code == 2
+    error, hint = result.err.splitlines()
+    assert error == (
+        f"error: {name} speaks GPT-2's tokens, but dataset bytes was prepared with the tokenizer byte"
+    )
+    assert hint == "hint: prepare the text for it: nanogpt prepare SOURCE --tokenizer gpt2 --name bytes-gpt2"
 
 
 @pytest.mark.usefixtures("dataset")

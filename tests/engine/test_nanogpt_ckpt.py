@@ -16,7 +16,7 @@ from nanogpt_cli.config.load import load_config
 from nanogpt_cli.data.nanogpt_folder import META_PKL, meta_pkl
 from nanogpt_cli.data.tokenizers.base import CharTokenizer
 from nanogpt_cli.engine.device import choose_inference_hardware
-from nanogpt_cli.engine.interop.nanogpt import find_tokenizer, read_ckpt
+from nanogpt_cli.engine.interop.nanogpt import find_tokenizer, read_ckpt, read_ckpt_settings
 from nanogpt_cli.engine.runs import foreign_ckpt, load_run, resumed_settings
 from nanogpt_cli.engine.train import train
 from nanogpt_cli.engine.trainer import Trainer
@@ -79,6 +79,29 @@ def test_settings_of_training_are_kept_and_those_of_the_machine_are_not(tmp_path
     assert (loaded.config.learning_rate, loaded.config.n_embd, loaded.config.max_iters) == (0.02, 16, 99)
     assert (loaded.config.device, loaded.config.dtype, loaded.config.compile) == ("auto", "auto", "auto")
     assert loaded.origins["learning_rate"] == str(ckpt)
+
+
+def test_settings_are_read_without_the_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resumed ckpt.pt was read twice: once for its settings, once for its weights."""
+    ckpt = write_ckpt(trained(tmp_path / "run", learning_rate=0.02), tmp_path / "ckpt.pt")
+    settings = read_ckpt(ckpt).settings
+    old = tmp_path / "old.pt"
+    document = torch.load(ckpt, weights_only=True)
+    torch.save(document, old, _use_new_zipfile_serialization=False)
+    mapped = []
+    load = torch.load
+
+    def watched(*args: Any, **options: Any) -> Any:
+        mapped.append(options["mmap"])
+        return load(*args, **options)
+
+    monkeypatch.setattr(torch, "load", watched)
+    assert read_ckpt_settings(ckpt) == settings
+    assert read_ckpt_settings(old) == settings  # of a torch whose files cannot be mapped
+    assert mapped == [True, False]
+    torch.save({**document, "config": 3}, ckpt)
+    with pytest.raises(NanoGPTError, match="is not a checkpoint of nanoGPT's"):
+        read_ckpt_settings(ckpt)
 
 
 def test_a_folder_of_nanogpts_goes_on_as_a_run_of_ours() -> None:

@@ -8,6 +8,7 @@ compiled model puts `_orig_mod.` in front of them, DDP `module.`, and old versio
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +120,15 @@ def read_ckpt(path: Path) -> NanoGPTCheckpoint:
     )
 
 
+def read_ckpt_settings(path: Path) -> dict[str, Value]:
+    """The settings in a ckpt.pt, without reading its tensors; raises NanoGPTError as `read_ckpt`."""
+    document = _load(path, mapped=True)
+    try:
+        return _settings({**document["model_args"], **(document.get("config") or {})})
+    except TypeError as error:
+        raise _refusal(path, f"{type(error).__name__} {error}") from None
+
+
 def find_tokenizer(checkpoint: NanoGPTCheckpoint, data_root: Path = Path("data")) -> Tokenizer | None:
     """What its ids mean: by the data folder it was trained on, else GPT-2's where there are as many ids."""
     folder = data_root / str(checkpoint.settings.get("dataset", ""))
@@ -134,11 +144,13 @@ def find_tokenizer(checkpoint: NanoGPTCheckpoint, data_root: Path = Path("data")
     return tokenizer if fits else None
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path, *, mapped: bool = False) -> dict[str, Any]:
+    """The unpickled file; `mapped` leaves its tensors on the disk, which files before torch 1.6 cannot."""
+    mapped = mapped and zipfile.is_zipfile(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles it will refuse anyway: one error says enough
-            document = torch.load(path, map_location="cpu", weights_only=True)
+            document = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except OSError as error:
         raise NanoGPTError(f"{path} cannot be read: {os_reason(error)}", f"check it: ls -l {path}") from None
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError) as error:

@@ -16,7 +16,7 @@ from typing import Any, cast
 from nanogpt_cli.config.advice import missing_file_hint, suggestion
 from nanogpt_cli.config.nanogpt_py import read_nanogpt_py
 from nanogpt_cli.config.presets import preset_names, preset_path
-from nanogpt_cli.config.schema import SETTINGS, TrainConfig, Value, cautions, contradictions
+from nanogpt_cli.config.schema import AUTO, SETTINGS, TrainConfig, Value, cautions, contradictions
 from nanogpt_cli.errors import UsageError
 
 PROJECT_FILE = "nanogpt.toml"
@@ -53,6 +53,8 @@ class LoadedConfig:
     origins: Mapping[str, str]  # "default" where nobody set it
     label: str  # what the run is named after: the preset, else the last configuration file
     warnings: tuple[str, ...] = ()
+    # Of the layers below a "batch_size = auto": with gradient_accumulation_steps it is what auto keeps.
+    kept_batch_size: int = TrainConfig.batch_size
 
     def replace(self, origin: str, **values: Value) -> "LoadedConfig":
         """The same with some settings decided by the program itself, `origin` saying by whom."""
@@ -103,6 +105,7 @@ def merge(layers: Sequence[Layer], *, label: str, problems: Sequence[str] = ()) 
     values: dict[str, Value] = {}
     origins = dict.fromkeys(SETTINGS, "default")
     problems = list(problems)
+    kept_batch_size = TrainConfig.batch_size
     for layer in layers:
         for name, raw in layer.values.items():
             if name not in SETTINGS:
@@ -114,13 +117,21 @@ def merge(layers: Sequence[Layer], *, label: str, problems: Sequence[str] = ()) 
                 problems.append(f"{layer.where(name)}: {name} must be {error}")
             else:
                 origins[name] = layer.where(name)
+        if (batch_size := values.get("batch_size", AUTO)) != AUTO:
+            kept_batch_size = cast("int", batch_size)
     if problems:
         raise _invalid(problems)
     config = TrainConfig(**cast("dict[str, Any]", values))
     if found := contradictions(config):
         raise _invalid([message for message, _ in found], found[0][1])
     warnings = [text for layer in layers for text in layer.warnings] + cautions(config)
-    return LoadedConfig(config=config, origins=origins, label=label, warnings=tuple(warnings))
+    return LoadedConfig(
+        config=config,
+        origins=origins,
+        label=label,
+        warnings=tuple(warnings),
+        kept_batch_size=kept_batch_size,
+    )
 
 
 def read_file(path: Path) -> Layer:
@@ -177,7 +188,9 @@ def dump_toml(config: TrainConfig, *, header: str = "", origins: Mapping[str, st
             lines += ["", f"# {group}"]
         origin = (origins or {}).get(setting.name, "default")
         comment = "" if origin == "default" else f"  # {' '.join(origin.split())}"
-        lines.append(f"{setting.name} = {toml_value(getattr(config, setting.name))}{comment}")
+        value = getattr(config, setting.name)
+        value = "auto" if setting.auto is not None and value == setting.auto else value
+        lines.append(f"{setting.name} = {toml_value(value)}{comment}")
     return "\n".join(lines).lstrip("\n") + "\n"
 
 

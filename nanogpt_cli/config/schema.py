@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
 Value = bool | int | float | str
+AUTO: Final = 0  # batch_size while the program has yet to choose it; written "auto"
 
 GROUPS: Final = (
     "Run",
@@ -35,9 +36,13 @@ def _setting(
     low: float | None = None,
     high: float | None = None,
     short: str | None = None,
+    auto: Value | None = None,
 ) -> Any:  # a dataclass field, which typing knows as the field's own type
-    """Declare one setting: `low` and `high` bound its values, `short` is a second flag for it."""
-    metadata = {"group": group, "help": help, "low": low, "high": high, "short": short}
+    """Declare one setting: `low` and `high` bound its values, `short` is a second flag for it.
+
+    `auto` is the number that stands for the word "auto", where the program can choose.
+    """
+    metadata = {"group": group, "help": help, "low": low, "high": high, "short": short, "auto": auto}
     return field(default=default, metadata=metadata)
 
 
@@ -57,7 +62,9 @@ class TrainConfig:
     seed: int = _setting(1337, "Run", "fixes initialisation, batches and dropout", low=0, high=2**31 - 1)
     # --- Data
     dataset: str = _setting("", "Data", "name under data/ or a folder; empty: the newest prepared")
-    batch_size: int = _setting(12, "Data", "sequences per micro-batch of one process", low=1, high=2**20)
+    batch_size: int = _setting(
+        12, "Data", "sequences per micro-batch of one process", low=1, high=2**20, auto=AUTO
+    )
     block_size: int = _setting(1024, "Data", "context length in tokens", low=1, high=2**20)
     gradient_accumulation_steps: int = _setting(
         40, "Data", "micro-batches per iteration over all processes", low=1
@@ -154,6 +161,7 @@ class Setting:
     low: float | None
     high: float | None
     short: str | None  # a second flag, for people who type
+    auto: Value | None  # what the word "auto" is read as; None: it is no value of this setting
     choices: tuple[str, ...]  # the only strings allowed, beside `kind`'s own values; empty: any
 
     @property
@@ -181,7 +189,8 @@ class Setting:
         words = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
         if self.kind is str and self.choices:
             return "one of " + ", ".join(self.choices)
-        text = " or ".join([words[self.kind], *self.choices])
+        word = () if self.auto is None else ("auto",)
+        text = " or ".join([words[self.kind], *self.choices, *word])
         if self.low is not None and self.high is not None:
             return f"{text} from {self.low:.12g} to {self.high:.12g}"
         if self.low is not None:
@@ -194,6 +203,8 @@ class Setting:
         Whole floats are accepted for integers and integers for floats (nanoGPT's `--learning_rate=1` died
         there). Raises ValueError whose text completes "<name> must be …".
         """
+        if self.auto is not None and isinstance(raw, str) and raw.strip() == "auto":
+            return self.auto
         value = self._convert(raw)
         if isinstance(value, float | int) and not isinstance(value, bool):
             # `not (>=)` also refuses NaN, for which every comparison is false.

@@ -10,20 +10,22 @@ from typing import Final
 import torch
 
 from nanogpt_cli.config.load import LoadedConfig
-from nanogpt_cli.config.schema import TrainConfig
+from nanogpt_cli.config.schema import AUTO, TrainConfig
 from nanogpt_cli.data.batches import Batches, check_length
 from nanogpt_cli.data.dataset import Dataset
 from nanogpt_cli.data.text_facts import text_facts
 from nanogpt_cli.engine import flops, probe
+from nanogpt_cli.engine.batch_size import choose_batch_size
 from nanogpt_cli.engine.device import Hardware, choose_hardware
 from nanogpt_cli.engine.distributed import from_environment, micro_batches_per_rank
 from nanogpt_cli.engine.free_memory import available_memory
 from nanogpt_cli.engine.memory import estimate_memory
 from nanogpt_cli.engine.models.base import LanguageModel, ModelConfig
 from nanogpt_cli.engine.models.registry import new_model
+from nanogpt_cli.engine.out_of_memory import is_out_of_memory
 from nanogpt_cli.engine.schedule import learning_rate
 from nanogpt_cli.engine.start import Start, model_shape, padded_vocab_size, starting_point
-from nanogpt_cli.engine.train import compile_model, is_out_of_memory
+from nanogpt_cli.engine.train import compile_model
 from nanogpt_cli.events import Reporter, RunForecast, Timing
 
 # GPT-2's embedding, which is its head too, and nanochat's two.
@@ -45,10 +47,13 @@ def forecast(
     """
     hardware = choose_hardware(loaded.config)
     world_size = max(from_environment().world_size, n_processes)
-    micro_batches_per_rank(loaded.config.gradient_accumulation_steps, world_size)
     start: Start | None = None
     if resume or loaded.config.init_from != "scratch":
         start, loaded = starting_point(loaded, dataset, run_dir, resume=resume, reporter=reporter)
+    if loaded.config.batch_size == AUTO:
+        rows = start.model.config.vocab_size if start else padded_vocab_size(dataset)
+        loaded = choose_batch_size(loaded, rows, hardware, reporter, processes=world_size)
+    micro_batches_per_rank(loaded.config.gradient_accumulation_steps, world_size)
     config = loaded.config
     for split in ("train", "val"):
         check_length(split, dataset.splits[split].tokens, config.block_size)

@@ -42,9 +42,14 @@ class MemoryEstimate:
     activations_bytes: int  # of one micro-batch: all that the two passes need beside the three above
 
     @property
+    def lasting_bytes(self) -> int:
+        """What depends on the model alone, and --strategy fsdp divides among the processes."""
+        return self.weights_bytes + self.gradients_bytes + self.optimizer_bytes
+
+    @property
     def total_bytes(self) -> int:
         """All of it."""
-        return self.weights_bytes + self.gradients_bytes + self.optimizer_bytes + self.activations_bytes
+        return self.lasting_bytes + self.activations_bytes
 
 
 def estimate_memory(config: TrainConfig, vocab_size: int, hardware: Hardware) -> MemoryEstimate:

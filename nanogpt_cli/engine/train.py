@@ -17,11 +17,12 @@ from torch import nn
 
 from nanogpt_cli import __version__
 from nanogpt_cli.config.load import LoadedConfig, dump_toml
-from nanogpt_cli.config.schema import TrainConfig
+from nanogpt_cli.config.schema import AUTO, TrainConfig
 from nanogpt_cli.data.batches import Batches, check_length
 from nanogpt_cli.data.dataset import Dataset
 from nanogpt_cli.data.tokenizers.base import TOKENIZER_FILE, save_tokenizer
 from nanogpt_cli.engine import flops
+from nanogpt_cli.engine.batch_size import choose_batch_size
 from nanogpt_cli.engine.device import Hardware, choose_hardware
 from nanogpt_cli.engine.distributed import (
     Distributed,
@@ -31,9 +32,11 @@ from nanogpt_cli.engine.distributed import (
     micro_batches_per_rank,
     process_group,
 )
+from nanogpt_cli.engine.free_memory import available_memory
 from nanogpt_cli.engine.interrupts import stop_on_signals
 from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.optim import build_optimizer
+from nanogpt_cli.engine.out_of_memory import Attempt, is_out_of_memory, out_of_memory
 from nanogpt_cli.engine.preview import preview_of
 from nanogpt_cli.engine.runs import CONFIG_FILE
 from nanogpt_cli.engine.sharded import (
@@ -43,7 +46,7 @@ from nanogpt_cli.engine.sharded import (
     shard_model,
     try_compiled_block,
 )
-from nanogpt_cli.engine.start import starting_point
+from nanogpt_cli.engine.start import padded_vocab_size, starting_point
 from nanogpt_cli.engine.summary import run_ended, run_started
 from nanogpt_cli.engine.trainer import TrainBatches, Trainer
 from nanogpt_cli.errors import DivergedError, LostPeerError, NanoGPTError
@@ -66,26 +69,28 @@ def train(
     there is removed once everything else is in order. Raises NanoGPTError for what the user can
     put right, DivergedError when the loss stops being finite.
     """
+    attempt = Attempt(config=loaded.config, run_dir=run_dir, vocab_size=padded_vocab_size(dataset))
     try:
         ended = _train(
             loaded,
             dataset,
             run_dir,
             reporter or NullReporter(),
+            attempt,
             resume=resume,
             overwrite=overwrite and not resume,
         )
         free_groups()
         return ended
     except (RuntimeError, MemoryError) as error:
-        if is_out_of_memory(error):
-            raise _out_of_memory(loaded.config) from error
         if is_lost_connection(error):
             raise LostPeerError(
                 "another process of this run has ended, and its part of the work is missing",
                 "see what it said, then go on from the last checkpoint with the same command and --resume",
             ) from error
-        raise
+        if not is_out_of_memory(error):
+            raise
+    raise out_of_memory(attempt)  # here, as the exception's frames hold the tensors of the run
 
 
 def _train(
@@ -93,6 +98,7 @@ def _train(
     dataset: Dataset,
     run_dir: Path,
     reporter: Reporter,
+    attempt: Attempt,
     *,
     resume: bool,
     overwrite: bool,
@@ -101,13 +107,26 @@ def _train(
     reporter = reporter if dist.is_main else NullReporter()
     started = time.perf_counter()
     hardware = choose_hardware(loaded.config, local_rank=dist.local_rank)
-    micro_batches_per_rank(loaded.config.gradient_accumulation_steps, dist.world_size)
+    attempt.hardware, attempt.world_size = hardware, dist.world_size
+    attempt.free_bytes = available_memory(hardware.device)
+    if loaded.config.batch_size != AUTO:
+        micro_batches_per_rank(loaded.config.gradient_accumulation_steps, dist.world_size)
     with process_group(dist, loaded.config.backend, hardware.device), stop_on_signals() as stop:
         start, loaded = starting_point(loaded, dataset, run_dir, resume=resume, reporter=reporter, dist=dist)
-        config = loaded.config
         for split in ("train", "val"):
-            check_length(split, dataset.splits[split].tokens, config.block_size)
+            check_length(split, dataset.splits[split].tokens, loaded.config.block_size)
         model = start.model
+        if loaded.config.batch_size == AUTO:
+            loaded = choose_batch_size(
+                loaded,
+                model.config.vocab_size,
+                hardware,
+                reporter,
+                processes=dist.world_size,
+                dist=dist,
+                model=model,
+            )
+        attempt.config = config = loaded.config
         strategy = _place(model, config, hardware, dist, reporter)
         optimizer = build_optimizer(model, config, hardware, dist)
         if start.checkpoint is not None:
@@ -307,22 +326,3 @@ def _identity(dataset: Dataset) -> dict[str, str]:
         "tokenizer": dataset.tokenizer_name,
         "fingerprint": dataset.fingerprint,
     }
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether the device, or the machine, has no more memory to give."""
-    # On a CPU torch has no class for it: "DefaultCPUAllocator: can't allocate memory: you tried to …".
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
-
-
-def _out_of_memory(config: TrainConfig) -> NanoGPTError:
-    what = f"out of memory with batch_size = {config.batch_size} and block_size = {config.block_size}"
-    half = max(1, config.batch_size // 2)
-    steps = config.gradient_accumulation_steps * config.batch_size // half
-    if config.batch_size == 1:
-        return NanoGPTError(what, "a smaller model: lower --block-size, --n-layer or --n-embd")
-    return NanoGPTError(
-        what,
-        f"the same training in smaller pieces: --batch-size {half} --gradient-accumulation-steps {steps}; "
-        "or a smaller model: --n-layer, --n-embd",
-    )

@@ -100,7 +100,7 @@ def test_an_evaluation_that_is_not_finite_is_divergence(monkeypatch: pytest.Monk
     assert [path.name for path in list_checkpoints(RUN)] == ["iter_00000003"]
 
 
-def test_memory_that_cannot_be_had_is_two_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_cannot_be_had_is_an_error_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Building the model was outside of what was caught."""
     prepare()
 
@@ -110,9 +110,10 @@ def test_memory_that_cannot_be_had_is_two_lines(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("nanogpt_cli.engine.start.new_model", build)
     result = train()
     assert result.code == 1
-    error, hint = result.err.splitlines()[-2:]
-    assert error.startswith("error: out of memory with batch_size = ")
-    assert hint.startswith("hint: ")
+    error = next(line for line in result.err.splitlines() if line.startswith("error: "))
+    assert error.startswith("error: out of memory with batch_size = 4 and block_size = 8: the run needs")
+    assert result.err.splitlines()[-1].startswith("hint: ")
+    assert "Traceback" not in result.err
     assert not RUN.exists()
 
 

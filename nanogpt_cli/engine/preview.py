@@ -14,8 +14,9 @@ from nanogpt_cli.config.schema import TrainConfig
 from nanogpt_cli.data.dataset import Dataset
 from nanogpt_cli.data.tokenizers.base import Tokenizer
 from nanogpt_cli.engine.device import Hardware
-from nanogpt_cli.engine.generate import generate, stream_text
+from nanogpt_cli.engine.generate import generate
 from nanogpt_cli.engine.models.base import LanguageModel
+from nanogpt_cli.engine.text_stream import stream_text
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import Reporter, SampleDrawn, Warned
 

@@ -52,7 +52,7 @@ def sample_command(
         Literal["best", "last"], typer.Option("--checkpoint", help="Lowest val loss, or the last saved.")
     ] = "best",
     init_from: Annotated[
-        str, typer.Option("--init-from", help="resume (a run), or gpt2, gpt2-medium …: no run is needed.")
+        str, typer.Option("--init-from", help="resume (a run), or as train: gpt2 …, a folder, ckpt.pt, a run.")
     ] = "resume",
     out_dir: Annotated[
         Path | None, typer.Option("--out-dir", help="The same as RUN, as nanoGPT says it.")
@@ -70,7 +70,8 @@ def sample_command(
     text = _read_prompt(prompt)
 
     from nanogpt_cli.engine.device import choose_inference_hardware
-    from nanogpt_cli.engine.generate import generate, stream_text
+    from nanogpt_cli.engine.generate import generate
+    from nanogpt_cli.engine.text_stream import stream_text
 
     hardware = choose_inference_hardware(device, dtype)
     model, tokenizer, vocab_size, where = _load(run or out_dir, init_from, checkpoint, hardware)
@@ -137,9 +138,12 @@ def _load(
     run: Path | None, init_from: str, checkpoint: str, hardware: "Hardware"
 ) -> "tuple[LanguageModel, Tokenizer, int, str]":
     """The model, its tokenizer, how many ids may be drawn, and where it is from."""
+    from nanogpt_cli.engine.runs import load_run, means_run
+
+    if init_from != "resume" and means_run(Path(init_from)):
+        run, init_from = Path(init_from), "resume"
     if init_from == "resume":
         from nanogpt_cli.data.tokenizers.base import TOKENIZER_FILE
-        from nanogpt_cli.engine.runs import load_run
 
         loaded = load_run(run, hardware=hardware, which=checkpoint)
         if loaded.tokenizer is None:

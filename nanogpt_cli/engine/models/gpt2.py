@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from nanogpt_cli.engine.models.base import LanguageModel, ModelConfig
 
 INIT_STD = 0.02  # GPT-2 paper, section 2.3
+LAYER_NORM_EPS = 1e-5  # torch's and OpenAI's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:  # (..., C) → (..., C)
-        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, 1e-5)
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, LAYER_NORM_EPS)
 
 
 class CausalSelfAttention(nn.Module):

@@ -37,6 +37,13 @@ def norm(x: Tensor) -> Tensor:  # (..., C) → (..., C)
     return F.rms_norm(x.float(), (x.shape[-1],), eps=NORM_EPS).type_as(x)
 
 
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn the pairs of x (..., T, D) by angles of which cos and sin (T, D / 2) are given."""
+    first, second = x.chunk(2, dim=-1)
+    # nanochat turns the other way round than most: the second half enters with a plus sign.
+    return torch.cat((first * cos + second * sin, second * cos - first * sin), dim=-1)
+
+
 class Rotary(nn.Module):
     """Cosines and sines of every position's angles, (block_size, D / 2); computed, never saved."""
 
@@ -51,9 +58,7 @@ class Rotary(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, H, T, D) → (B, H, T, D)
         cos, sin = (table[: x.shape[2]].to(x.dtype) for table in (self.cos, self.sin))
-        first, second = x.chunk(2, dim=3)
-        # nanochat turns the other way round than most: the second half enters with a plus sign.
-        return torch.cat((first * cos + second * sin, second * cos - first * sin), dim=3)
+        return rotate(x, cos, sin)
 
 
 class Attention(nn.Module):

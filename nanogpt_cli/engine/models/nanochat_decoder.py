@@ -1,0 +1,50 @@
+"""nanochat's transformer ready to write; see nanochat.py for the model.
+
+Shapes: B texts, T tokens, C = n_embd, H heads, D = head_size, V words.
+"""
+
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nanogpt_cli.engine.device import Hardware
+from nanogpt_cli.engine.linear import Linear, make_linear
+from nanogpt_cli.engine.models.decoder import CachedDecoder
+from nanogpt_cli.engine.models.nanochat import Layer, NanoChat, norm, rotate
+
+
+class _Layer:
+    def __init__(self, layer: Layer, hardware: Hardware) -> None:
+        make, attn = make_linear(hardware), layer.self_attn
+        self.qkv = make(torch.cat((attn.q_proj.weight, attn.k_proj.weight, attn.v_proj.weight)), None)
+        self.out = make(attn.o_proj.weight, None)
+        self.up, self.down = make(layer.mlp.fc1.weight, None), make(layer.mlp.fc2.weight, None)
+
+
+class NanoChatDecoder(CachedDecoder):
+    """See `Decoder`."""
+
+    def __init__(self, model: NanoChat, hardware: Hardware, vocab_size: int) -> None:
+        super().__init__(model.config, hardware)
+        self.softcap = model.config.softcap
+        self.words = model.model.embed_tokens.weight.detach()
+        self.cos, self.sin = model.model.rotary.cos, model.model.rotary.sin
+        self.layers = [_Layer(cast(Layer, layer), hardware) for layer in model.model.layers]
+        self.head: Linear = make_linear(hardware)(model.lm_head.weight[:vocab_size], None)
+
+    def read(self, idx: Tensor) -> Tensor:
+        B, T = idx.shape
+        C, H, start, cache = self.config.n_embd, self.config.n_head, self.length, self.cache
+        cos, sin = (table[start : start + T].to(self.hardware.dtype) for table in (self.cos, self.sin))
+        x = norm(F.embedding(idx, self.words))
+        cache.begin(T)
+        for number, layer in enumerate(self.layers):
+            qkv = layer.qkv(norm(x)).view(B, T, 3, H, -1).permute(2, 0, 3, 1, 4)  # (3, B, H, T, D)
+            q, k = norm(rotate(qkv[:2], cos, sin)).unbind()  # one call for both
+            y = cache.attend(number, q, torch.stack((k, qkv[2])))
+            x = x + layer.out(y.transpose(1, 2).reshape(B, T, C))
+            x = x + layer.down(F.relu(layer.up(norm(x))).square())
+        logits = self.head(norm(x[:, -1])).float()
+        return self.softcap * torch.tanh(logits / self.softcap)

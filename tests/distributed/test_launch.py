@@ -75,28 +75,49 @@ def test_two_processes_do_what_one_does() -> None:
     assert [s["loss"] for s in steps("two")] == pytest.approx([s["loss"] for s in steps("one")], abs=1e-5)
 
 
+def endless_run_of_two(way: str, strategy: str) -> tuple[int, str, float]:
+    """Exit code, what was said, and the seconds from `way`, done by process 1 in iteration 3, to the end."""
+    Path("dying").mkdir()
+    marked = f"open('struck', 'w').close(); {way}"
+    Path("dying/sitecustomize.py").write_text(DYING.format(way=marked), encoding="utf-8")
+    path = os.pathsep.join(["dying", *filter(None, [os.environ.get("PYTHONPATH")])])
+    flags = (*FLAGS, "--nproc=2", "--max_iters=100000", "--out_dir=out/x", f"--strategy={strategy}")
+    with start(*flags, PYTHONPATH=path) as process:
+        _, err = process.communicate(timeout=120)
+    return process.returncode, err, time.time() - Path("struck").stat().st_mtime
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("way", "said", "code"),
+    ("way", "strategy", "said", "code"),
     [
-        ("raise ValueError('cosmic ray')", "ValueError: cosmic ray", 1),
-        ("os.kill(os.getpid(), 9)", "process 1 of 2 ended with code -9", 137),
+        ("raise ValueError('cosmic ray')", "ddp", "ValueError: cosmic ray", 1),
+        ("os.kill(os.getpid(), 9)", "ddp", "process 1 of 2 ended with code -9", 137),
+        ("os.kill(os.getpid(), 9)", "fsdp", "process 1 of 2 ended with code -9", 137),
+        ("raise MemoryError", "fsdp", "error: out of memory", 1),
     ],
 )
-def test_one_that_fails_ends_all_within_seconds(way: str, said: str, code: int) -> None:
+def test_one_that_fails_ends_all_within_seconds(way: str, strategy: str, said: str, code: int) -> None:
     if sys.platform == "win32" and "kill" in way:
         pytest.skip("Windows has no such signal")
-    Path("dying").mkdir()
-    Path("dying/sitecustomize.py").write_text(DYING.format(way=way), encoding="utf-8")
-    path = os.pathsep.join(["dying", *filter(None, [os.environ.get("PYTHONPATH")])])
-    with start(*FLAGS, "--nproc=2", "--max_iters=100000", "--out_dir=out/x", PYTHONPATH=path) as process:
-        _, err = process.communicate(timeout=120)
-    assert process.returncode == code, err
+    ended, err, seconds = endless_run_of_two(way, strategy)
+    assert ended == code, err
     assert said in err
-    assert (
-        "error: another process of this run has ended" in err
-    )  # what process 0 says, and no traceback of it
+    # What process 0 says, and no traceback of it:
+    assert "error: another process of this run has ended" in err
     assert len(steps("x")) <= 4
+    assert seconds < 30  # 2 to 5 on a quiet machine: the last is what the others are given to say why
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_a_loss_that_is_not_finite_on_one_stops_all(strategy: str) -> None:
+    poison = "self.raw_model.lm_head.register_forward_hook(lambda m, i, out: out * float('nan'))"
+    ended, err, _ = endless_run_of_two(poison, strategy)
+    assert ended == 3, err
+    assert "error: training diverged at iteration 3" in err
+    assert "Traceback" not in err
+    assert [step["step"] for step in steps("x")] == [0, 1, 2]
 
 
 @pytest.mark.slow

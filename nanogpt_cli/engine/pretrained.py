@@ -11,11 +11,10 @@ from torch import Tensor
 
 from nanogpt_cli.data.dataset import Dataset
 from nanogpt_cli.data.tokenizers.base import tokenizer_hash
-from nanogpt_cli.engine.checkpoint import is_complete
 from nanogpt_cli.engine.interop.hf import HUB_IDS, load_gpt2
 from nanogpt_cli.engine.interop.nanogpt import GPT2_VOCAB_SIZES, read_ckpt
 from nanogpt_cli.engine.models.base import ModelConfig
-from nanogpt_cli.engine.runs import find_checkpoint, foreign_ckpt, holds_run, run_tokenizer
+from nanogpt_cli.engine.runs import find_checkpoint, foreign_ckpt, means_run, run_tokenizer
 from nanogpt_cli.errors import UsageError
 
 
@@ -49,7 +48,7 @@ def load_pretrained(name: str) -> Pretrained:
             tokenizer_name="gpt2" if speaks_gpt2 else None,
             tokenizer_sha256=None,
         )
-    if is_complete(path) or holds_run(path):
+    if means_run(path):
         return _own(path)
     shape, weights = load_gpt2(name)
     return Pretrained(name=name, shape=shape, weights=weights, tokenizer_name="gpt2", tokenizer_sha256=None)

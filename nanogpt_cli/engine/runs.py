@@ -97,6 +97,11 @@ def foreign_ckpt(path: Path) -> Path | None:
     return find_ckpt(path) if not list_checkpoints(path) else None
 
 
+def means_run(path: Path) -> bool:
+    """Whether `path` is a run or one of its checkpoints, ours or nanoGPT's."""
+    return foreign_ckpt(path) is not None or is_complete(path) or holds_run(path)
+
+
 def choose_checkpoint(run_dir: Path, which: str) -> Path:
     """The best or the last checkpoint of a run; clear errors when there is none."""
     if not run_dir.exists():

@@ -38,6 +38,14 @@ def test_quiet_leaves_only_the_text() -> None:
     assert len(result.out) == 1 + 20 + 1
 
 
+def test_a_run_or_one_of_its_checkpoints_can_be_the_start_as_in_train() -> None:
+    """A run's folder was looked for on the Hugging Face hub."""
+    named = run_cli("sample", RUN, *SHORT)
+    for start in (RUN, sorted(Path(RUN, "checkpoints").iterdir())[-1]):
+        given = run_cli("sample", "--init_from", start, *SHORT)
+        assert (given.code, given.out) == (0, named.out), given.err
+
+
 def test_json() -> None:
     result = run_cli("sample", "--prompt", "你", "-n", 2, "--json", *SHORT)
     document = result.json()
@@ -142,7 +150,6 @@ def assert_refused(result: Result, code: int, message: str, hint: str) -> None:
         (["--temperature", "-1"], 2, "--temperature", "nanogpt sample --help"),
         (["--max-new-tokens", "0"], 2, "--max-new-tokens", "nanogpt sample --help"),
         (["--device", "cuda"], 2, "no CUDA GPU", "--device cpu"),
-        (["--device", "cpu", "--dtype", "float16"], 2, "float16 on a CPU", "--dtype bfloat16"),
     ],
 )
 def test_wrong_input(

@@ -66,6 +66,7 @@ def test_going_on_equals_never_having_stopped(prefix: str, bias: bool, tmp_path:
     second = build_trainer(tmp_path / "second", tiny_config(bias=bias), checkpoint=read_ckpt(ckpt))
     assert second.state.iter_num == 4
     assert second.state.tokens_seen == 4 * 4 * 8
+    assert (second.state.best_val_loss, second.state.best_val_iter) == (2.5, 4)  # said "at iteration None"
     for iter_num in range(4, 10):
         second.train_iteration(iter_num)
 

@@ -52,7 +52,7 @@ def sample_command(
         Literal["best", "last"], typer.Option("--checkpoint", help="Lowest val loss, or the last saved.")
     ] = "best",
     init_from: Annotated[
-        str, typer.Option("--init-from", help="resume (a run), or as train: gpt2 …, a folder, ckpt.pt, a run.")
+        str, typer.Option("--init-from", help="resume (RUN), or what train takes: gpt2, a folder, ckpt.pt.")
     ] = "resume",
     out_dir: Annotated[
         Path | None, typer.Option("--out-dir", help="The same as RUN, as nanoGPT says it.")

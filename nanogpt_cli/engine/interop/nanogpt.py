@@ -189,6 +189,8 @@ def _state(iter_num: int, best: object, settings: Mapping[str, Value]) -> TrainS
         iter_num=iter_num,
         tokens_seen=iter_num * steps * block * batch,
         best_val_loss=best_val_loss,
+        # train.py saves only what it has just evaluated, and keeps that loss as the best.
+        best_val_iter=iter_num if best_val_loss is not None else None,
     )
 
 

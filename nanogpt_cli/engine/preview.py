@@ -16,6 +16,7 @@ from nanogpt_cli.data.tokenizers.base import Tokenizer
 from nanogpt_cli.engine.device import Hardware
 from nanogpt_cli.engine.generate import generate
 from nanogpt_cli.engine.models.base import LanguageModel
+from nanogpt_cli.engine.sharded import drop_gathered
 from nanogpt_cli.engine.text_stream import stream_text
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import Reporter, SampleDrawn, Warned
@@ -50,6 +51,7 @@ class Preview:
                 )
             )
         finally:
+            drop_gathered(model)
             model.train(was_training)
         end = self.tokenizer.end_of_text
         if end is not None and end in ids:

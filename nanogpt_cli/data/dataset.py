@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from nanogpt_cli.data.binfile import count_tokens, dtype_for
-from nanogpt_cli.data.discovery import find_dataset
+from nanogpt_cli.data.discovery import find_dataset, how_to_prepare
 from nanogpt_cli.data.meta import META_JSON, DatasetMeta, read_meta
 from nanogpt_cli.data.nanogpt_folder import META_PKL, read_meta_pkl
 from nanogpt_cli.data.shards import read_shards, shard_paths
@@ -108,7 +108,7 @@ def _open_nanogpt(folder: Path, reporter: Reporter) -> Dataset:
     if not any((folder / f"{name}.bin").exists() for name in SPLITS):
         raise NanoGPTError(
             f"{folder} holds no train.bin and val.bin",
-            f"nanogpt prepare input.txt --tokenizer char --name {_name(folder)}",
+            how_to_prepare(_name(folder)),
         )
     vocabulary = _vocabulary(folder, reporter) or _Vocabulary(
         size=NANOGPT_DEFAULT_VOCAB,

@@ -1,5 +1,6 @@
 """Which folders are datasets: the one a name means, the newest one, and never an unfinished one."""
 
+import difflib
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,12 @@ from nanogpt_cli.errors import NanoGPTError
 # Present while the files of an existing dataset are being replaced; holds the command that finishes the job.
 INTERRUPTED_MARKER: Final = ".preparing"
 _TRY = "nanogpt prepare input.txt --tokenizer char"
+# What nanoGPT's data/*/prepare.py make, and its config files ask for.
+_NANOGPTS: Final = {
+    "shakespeare_char": "nanogpt prepare shakespeare --tokenizer char --name shakespeare_char",
+    "shakespeare": "nanogpt prepare shakespeare --tokenizer gpt2",
+    "openwebtext": "nanogpt prepare Skylion007/openwebtext --tokenizer gpt2 --name openwebtext",
+}
 
 
 def newest_dataset(root: Path = Path("data")) -> str:
@@ -32,11 +39,21 @@ def find_dataset(name_or_path: str, root: Path) -> Path:
             f"{name_or_path} is a file, not a prepared dataset",
             f"prepare it first: nanogpt prepare {name_or_path} --tokenizer char",
         )
+    if name_or_path in _NANOGPTS:
+        raise NanoGPTError(
+            f"there is no dataset {name_or_path!r} under {root}/", how_to_prepare(name_or_path)
+        )
     known = sorted(_known(root))
+    near = next(iter(difflib.get_close_matches(name_or_path, known, n=1)), known[0]) if known else ""
     raise NanoGPTError(
         f"there is no dataset {name_or_path!r} under {root}/",
-        f"nanogpt train --dataset {known[0]}, or another of: {', '.join(known)}" if known else _TRY,
+        f"nanogpt train --dataset {near}, or another of: {', '.join(known)}" if known else _TRY,
     )
+
+
+def how_to_prepare(name: str) -> str:
+    """The command that makes a dataset of this name: what nanoGPT's own are made of is known."""
+    return _NANOGPTS.get(name, f"nanogpt prepare input.txt --tokenizer char --name {name}")
 
 
 def _check_finished(folder: Path) -> None:

@@ -254,6 +254,18 @@ def test_no_such_dataset(folder: Path) -> None:
         open_dataset("inptu")
     assert caught.value.hint == "nanogpt train --dataset input, or another of: input"
     assert refusal("input.txt").hint == "prepare it first: nanogpt prepare input.txt --tokenizer char"
+    shutil.copytree(folder, folder.with_name("another"))
+    assert refusal("inptu").hint == "nanogpt train --dataset input, or another of: another, input"
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_nanogpts_own_datasets_come_with_the_command_that_makes_them(folder: Path, there: bool) -> None:
+    """In its checkout the folder is there, with a prepare.py and nothing prepared."""
+    if there:
+        folder.with_name("shakespeare_char").mkdir()
+        folder.with_name("shakespeare_char").joinpath("prepare.py").touch()
+    hint = refusal("shakespeare_char").hint
+    assert hint == "nanogpt prepare shakespeare --tokenizer char --name shakespeare_char"
 
 
 def test_nothing_prepared() -> None:

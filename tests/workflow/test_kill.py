@@ -1,5 +1,6 @@
 """kill -9 in the middle of a run: `--resume` ends where the undisturbed run ends, bit by bit."""
 
+import re
 import signal
 from pathlib import Path
 
@@ -22,7 +23,10 @@ STRAIGHT = Path("out/straight")
 
 @pytest.mark.slow
 def test_a_killed_and_resumed_run_equals_the_undisturbed_one() -> None:
-    """Killed twice: after the first checkpoints, and once more well into the resumed part."""
+    """Killed three times: after the first checkpoints, as the resumed run begins, and well into it.
+
+    tests/benchmarks/kill_drill.py does the same to a longer run, twenty times, at random moments.
+    """
     prepare()
     run_to_the_end(train_command(run=STRAIGHT))
     with Process(train_command()) as first:
@@ -32,9 +36,14 @@ def test_a_killed_and_resumed_run_equals_the_undisturbed_one() -> None:
     killed_at = steps()[-1]
     assert killed_at < 400
     with Process([*train_command(), "--resume"]) as second:
-        second.wait_until(lambda: steps()[-1] >= killed_at + 60)
+        second.wait_until(lambda: len(starts()) == 2)
         second.send(signal.SIGKILL)
         assert second.ended() == -signal.SIGKILL
+    cut_the_last_lines()
+    with Process([*train_command(), "--resume"]) as third:
+        third.wait_until(lambda: steps()[-1] >= killed_at + 60)
+        third.send(signal.SIGKILL)
+        assert third.ended() == -signal.SIGKILL
     assert steps()[-1] < 399, "the run was over before it could be killed"
     run_to_the_end([*train_command(), "--resume"])
 
@@ -46,9 +55,28 @@ def test_a_killed_and_resumed_run_equals_the_undisturbed_one() -> None:
     assert steps() == list(range(0, 400, 7)), "a gap, or an iteration twice"
     assert losses() == losses(STRAIGHT)
     assert evaluations(RUN) == evaluations(STRAIGHT)
+    assert log_lines(RUN) == log_lines(STRAIGHT)
     assert [step for step, *_ in evaluations(RUN)] == [0, 100, 200, 300, 400]
     leftovers = [path.name for path in (RUN / "checkpoints").iterdir() if not path.name.startswith("iter_")]
     assert leftovers == []
+
+
+def starts() -> list[dict[str, object]]:
+    """The records that open the run and each continuation."""
+    return [record for record in records() if record["event"] == "run"]
+
+
+def cut_the_last_lines() -> None:
+    """As a kill in the middle of a write leaves them."""
+    for name in ("metrics.jsonl", "train.log"):
+        with (RUN / name).open("r+b") as file:
+            file.truncate(file.seek(0, 2) - 5)
+
+
+def log_lines(run: Path) -> list[str]:
+    """nanoGPT's lines of train.log, without their times."""
+    lines = (run / "train.log").read_text(encoding="utf-8").splitlines()
+    return [line.partition(", time")[0] for line in lines if re.match(r"(iter|step) \d+:", line)]
 
 
 def evaluations(run: Path) -> list[tuple[int, float, float, bool]]:

@@ -1,12 +1,13 @@
 """The two records in every run directory, whatever the screen shows: metrics.jsonl and train.log.
 
 They are opened when the run starts, since only then its directory is known; what came before is kept until
-then. A resumed run goes on with both files, after metrics of iterations that it will do again are dropped.
+then. A resumed run goes on with both files, after what they say of iterations that it does again is dropped.
 A full disk costs the records, never the run.
 """
 
 import contextlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
@@ -18,6 +19,7 @@ from nanogpt_cli.files import write_atomic
 
 METRICS_FILE = "metrics.jsonl"
 LOG_FILE = "train.log"
+_ITERATION_LINE = re.compile(r"(iter|step|sample) (\d+): ")  # the first comes after a save, the others before
 # What happens at an iteration before its checkpoint is saved, and so is not done again by a resumed run.
 _OF_A_CHECKPOINT = {"eval", "sample", "checkpoint"}
 
@@ -54,6 +56,7 @@ class RunFilesReporter:
         folder = Path(start.run_dir)
         if start.resumed_from_iter is not None:
             drop_records_from(folder / METRICS_FILE, start.resumed_from_iter)
+            drop_lines_from(folder / LOG_FILE, start.resumed_from_iter)
         self._writers = []
         for name, reporter in ((METRICS_FILE, JsonLinesReporter), (LOG_FILE, PlainReporter)):
             stream = (folder / name).open("a", encoding="utf-8", newline="\n")
@@ -86,3 +89,21 @@ def drop_records_from(path: Path, iter_num: int) -> None:
         except (ValueError, AttributeError, TypeError):
             continue  # the line the run was killed in, or nobody's record
     write_atomic(path, "".join(line + "\n" for line in kept))
+
+
+def drop_lines_from(path: Path, iter_num: int) -> None:
+    """Cut train.log before the first line of an iteration beyond the checkpoint at `iter_num`.
+
+    It is in order, as every earlier continuation has cut it too. A line without an end is the one the run
+    was killed in.
+    """
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+        said = _ITERATION_LINE.match(line)
+        beyond = said and (int(said[2]) >= iter_num if said[1] == "iter" else int(said[2]) > iter_num)
+        if beyond or not line.endswith("\n"):
+            break
+        kept.append(line)
+    write_atomic(path, "".join(kept))

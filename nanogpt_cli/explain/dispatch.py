@@ -33,6 +33,7 @@ _KEPT_UNREAD: Final = 20
 _UNREAD_CHARS: Final = 500
 _READABLE_CHARS: Final = 4096  # a reader of text lines gets no more; records are longer
 _COUNTER: Final = re.compile(r"(?:iter|step|epoch)\W{0,4}\d|['\"](?:eval_|train_)?loss['\"]", re.IGNORECASE)
+_SAMPLE: Final = re.compile(r"sample \d+: ")  # of our train.log, among nanoGPT's lines
 _DIGITS: Final = re.compile(r"\d{1,30}", re.ASCII)
 _FIELD: Final = re.compile(r"\d.{0,40}(?:ms|[%|}]|tok|m$)|^[\d.]{1,12}$|\b(?:loss|lr|mfu|epoch)\b")
 _WRAP_WIDTHS: Final = range(60, 401)
@@ -140,6 +141,9 @@ class Dispatcher:
             line = raw = _docker(line)
         elif line[0] in "[0123456789" and (rank := self._ranks.of(line)) != "main":
             self._other_rank(line, repeated=rank == "repeated")
+            return
+        if _SAMPLE.match(line) and isinstance(self._order[0], NanoGPTReader):
+            self._before = ""  # what a model wrote may look like anything, also like the line of a log
             return
         if len(line) > _READABLE_CHARS and line[0] != "{":
             line = line[:_READABLE_CHARS]

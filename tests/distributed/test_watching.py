@@ -24,7 +24,7 @@ def records(run: str, kind: str) -> list[dict[str, Any]]:
 
 
 def test_two_processes_with_divided_weights_draw_samples_and_change_nothing() -> None:
-    """All ranks must take part in each. A line's loss is the mean of both ranks', and either's alone is not."""
+    """All ranks take part in each. A line tells the mean of both ranks' losses, which is neither's own."""
     sampling = ("--sample_interval=3", "--sample_tokens=6", "--dropout=0.0")
     done = torchrun(2, *FLAGS, *sampling, "--strategy=fsdp", "--out_dir=out/two")
     assert done.returncode == 0, done.stderr

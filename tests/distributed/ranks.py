@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -25,7 +26,20 @@ def job(out: str, world_size: int, *arguments: str, after: str = "") -> dict[str
     return {"out": out, "world_size": world_size, "arguments": arguments, "after": after}
 
 
-def run_jobs(folder: Path, jobs: list[dict[str, Any]], ports: list[int]) -> dict[str, str]:
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody uses, one for each job."""
+    probes = [socket.socket() for _ in range(count)]  # all open at once, so that they differ
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+def run_jobs(
+    folder: Path, jobs: list[dict[str, Any]], ports: list[int], *, patience_seconds: float = 200.0
+) -> dict[str, str]:
     """Run them all in `folder`; what rank 0 said in each, by `out`. Fails on the first that fails."""
     planned = [{**entry, "port": port} for entry, port in zip(jobs, ports, strict=True)]
     (folder / "jobs.json").write_text(json.dumps(planned), encoding="utf-8")
@@ -42,7 +56,7 @@ def run_jobs(folder: Path, jobs: list[dict[str, Any]], ports: list[int]) -> dict
         for rank in range(RANKS)
     ]
     try:
-        said = [process.communicate(timeout=_PATIENCE_SECONDS)[0] for process in ranks]
+        said = [process.communicate(timeout=patience_seconds)[0] for process in ranks]
     finally:
         for process in ranks:
             process.kill()

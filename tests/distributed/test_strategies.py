@@ -5,7 +5,6 @@ To float32's rounding, as sums are taken in another order: losses to 1e-5, weigh
 
 import json
 import pickle
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import torch
 
 from nanogpt_cli.engine.checkpoint import Checkpoint, list_checkpoints, read_checkpoint
 from nanogpt_cli.errors import NanoGPTError
-from tests.distributed.ranks import job, run_jobs
+from tests.distributed.ranks import free_ports, job, run_jobs
 from tests.engine.checkpoints import flip_last_byte
 from tests.helpers import run_cli
 
@@ -73,16 +72,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     jobs = all_jobs()
     run_jobs(folder, jobs, free_ports(len(jobs)))
     return folder
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]  # all open at once, so that they differ
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def records(run: Path, kind: str) -> list[dict[str, Any]]:

@@ -213,6 +213,17 @@ def test_a_run_of_many_evaluations_is_thinned_at_the_end_but_its_best_rows_stay(
     assert {"123", "399"} <= set(rows)
 
 
+def test_the_last_evaluation_has_nothing_to_wait_for() -> None:
+    reporter = a_run(terminal(120))
+    reporter.emit(evaluated(2000))
+    lines = frame_lines(reporter, 120, 24)
+    reporter.close()
+    evaluations = [line for line in lines if line.rstrip().endswith("best")]
+    assert "1:33" in evaluations[-2]
+    assert "1:33" not in evaluations[-1]
+    assert evaluations[-1].split()[0] == "2000"
+
+
 def test_the_memory_of_a_gpu_is_told_as_such() -> None:
     console = terminal(100)
     console.print(end_panel(ended(peak_memory_bytes=3 * 2**30, peak_reserved_bytes=int(3.5 * 2**30))))

@@ -153,6 +153,8 @@ class LiveReporter:
         }
         if self.latest:  # how fast the run was when it got there
             cells |= {key: self.latest[-1].cells[key] for key in ("ms", "tokens", "mfu", "epochs", "eta")}
+        if event.iter_num >= self.max_iters:
+            cells["eta"] = ""  # it is there
         self._milestone(_Row(cells, "bold green" if event.best else "bold"))
 
     def _milestone(self, row: _Row) -> None:

@@ -46,7 +46,7 @@ class Sampling:
         weights = logits.softmax(dim=1)
         if self.top_p < 1:
             likelier = weights.cumsum(dim=1) - weights  # what those before a candidate reach together
-            weights = weights.masked_fill(likelier >= self.top_p, 0)
+            weights = weights.masked_fill((likelier >= self.top_p) & (likelier > 0), 0)
         if self.min_p > 0:
             weights = weights.masked_fill(weights < self.min_p * weights.amax(dim=1, keepdim=True), 0)
         return weights, ids

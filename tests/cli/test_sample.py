@@ -81,6 +81,55 @@ def test_temperature_0_and_top_k_1_agree() -> None:
     assert run_cli("sample", "--top-k", 1, "--seed", 9, *SHORT).out == cold
 
 
+def test_several_samples_are_the_same_however_they_are_shown() -> None:
+    options = ("-n", 3, "--stop", "\n", "--temperature", 2, *SHORT)
+    samples = run_cli("sample", "--json", *options).json()["samples"]
+    assert run_cli("sample", *options).out == "".join(f"{text}\n---------------\n" for text in samples)
+
+
+def test_every_filter_reaches_the_draws() -> None:
+    """Each at its strictest leaves only the likeliest; the penalty changes even that."""
+    cold = run_cli("sample", "--temperature", 0, *SHORT).out
+    assert run_cli("sample", *SHORT).out != cold
+    assert run_cli("sample", "--top-p", 0, *SHORT).out == cold
+    assert run_cli("sample", "--min-p", 1, *SHORT).out == cold
+    assert run_cli("sample", "--temperature", 0, "--repetition-penalty", 3, *SHORT).out != cold
+
+
+def test_a_stop_string_ends_the_text_before_it() -> None:
+    """Given as the shell gives it: a backslash and an n are a new line."""
+    whole = run_cli("sample", "-p", "El", "--max-new-tokens", 200, "-q").out
+    assert "\n" in whole.rstrip("\n")
+    cut = run_cli("sample", "-p", "El", "--max-new-tokens", 200, "-q", "--stop", r"\n", "--stop", "\0").out
+    assert cut == whole[: whole.index("\n") + 1]
+
+
+def test_the_stride_changes_what_a_full_context_holds() -> None:
+    """block_size is 8: a quarter is 2."""
+    texts = {k: run_cli("sample", "--stride", k, "--max-new-tokens", 200, "-q").out for k in (0, 1, 2)}
+    assert texts[0] == texts[2] != texts[1]
+    assert texts[1][:8] == texts[2][:8]
+
+
+def test_written_in_turns() -> None:
+    """Each turn goes on from everything so far, as one command would from that text; its seed is the next."""
+    result = run_cli("sample", "-i", "--seed", 3, *SHORT, stdin="El niño\n\nÉ?\n la\n")
+    assert result.code == 0, result.err
+    first = run_cli("sample", "--prompt", "El niño", "--seed", 3, "-q", *SHORT).out.removesuffix("\n")
+    second = run_cli("sample", "--prompt", first, "--seed", 4, "-q", *SHORT).out.removesuffix("\n")
+    third = run_cli("sample", "--prompt", second + " la", "--seed", 5, "-q", *SHORT).out.removesuffix("\n")
+    turns = [first.removeprefix("El niño"), second.removeprefix(first), third.removeprefix(second + " la")]
+    assert result.out == "".join(f"{turn}\n" for turn in turns)
+    assert "error: the prompt has a character the vocabulary does not: 'É'" in result.err
+    assert "> " not in result.err, "nobody sits at the other end"
+
+
+def test_turns_begin_with_the_prompt() -> None:
+    given = run_cli("sample", "-i", "-p", "El ", "-q", *SHORT, stdin="niño\n").out
+    assert given == run_cli("sample", "-p", "El niño", "-q", *SHORT).out.removeprefix("El niño")
+    assert run_cli("sample", "-i", "-q", *SHORT, stdin="\n").out == run_cli("sample", "-q", *SHORT).out[1:]
+
+
 def test_prompts_from_a_file_and_from_stdin() -> None:
     Path("prompt.txt").write_text("Où est", encoding="utf-8")
     expected = run_cli("sample", "--prompt", "Où est", *SHORT).out
@@ -148,6 +197,12 @@ def assert_refused(result: Result, code: int, message: str, hint: str) -> None:
         (["--prompt", "FILE:none.txt"], 2, "there is no prompt file none.txt", "FILE:"),
         (["nowhere"], 2, "there is no run nowhere", str(RUN)),
         (["--temperature", "-1"], 2, "--temperature", "nanogpt sample --help"),
+        (["--temperature", "inf"], 2, "--temperature must be a finite number, not inf", "leave"),
+        (["--top-p", "1.5"], 2, "--top-p", "nanogpt sample --help"),
+        (["--stride", "9"], 2, "--stride 9 is more than the context holds (8 tokens)", "--stride 8"),
+        (["-i", "--json"], 2, "--json and --interactive", "nanogpt sample --interactive"),
+        (["-i", "-n", "2"], 2, "--num-samples and --interactive", "nanogpt sample --interactive"),
+        (["-i", "-p", "-"], 2, "--prompt - and --interactive", "nanogpt sample --interactive"),
         (["--max-new-tokens", "0"], 2, "--max-new-tokens", "nanogpt sample --help"),
         (["--device", "cuda"], 2, "no CUDA GPU", "--device cpu"),
     ],

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adamw import adamw
 
 from nanogpt_cli.config.schema import TrainConfig
 from nanogpt_cli.engine import muon_sharing
+from nanogpt_cli.engine.adamw import Optimizer, gradient
 from nanogpt_cli.engine.distributed import Distributed
 from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.sharded import local
@@ -31,7 +31,7 @@ _MOMENTUM_WARMUP_ITERS: Final = 300
 _ADAM_EPS: Final = 1e-10  # nanochat's: the moments of rare tokens are tiny
 
 
-class MuonAdamW(torch.optim.Optimizer):
+class MuonAdamW(Optimizer):
     """Groups have a `kind` ("muon" or "adamw"), the rate `lr`, and `lr_ratio`, its ratio to learning_rate."""
 
     def __init__(
@@ -52,18 +52,17 @@ class MuonAdamW(torch.optim.Optimizer):
         """Update every parameter that has a gradient."""
         assert closure is None, "the trainer computes gradients itself"
         for group in self.param_groups:
-            with_grad = [p for p in group["params"] if p.grad is not None]
             if group["kind"] == "muon":
-                self._muon(group, with_grad)
-            elif with_grad:
-                self._adamw(group, with_grad)
+                self._muon(group, [p for p in group["params"] if p.grad is not None])
+            else:
+                self.adamw_step(group, fused=self._fused, eps=_ADAM_EPS)
 
     def _muon(self, group: dict[str, Any], parameters: list[nn.Parameter]) -> None:
         by_shape: dict[torch.Size, list[nn.Parameter]] = {}
         for parameter in parameters:
             by_shape.setdefault(parameter.shape, []).append(parameter)
         for shape, same in by_shape.items():
-            gradients = torch.stack([_gradient(p) for p in same])  # (n, rows, columns), this rank's rows
+            gradients = torch.stack([gradient(p) for p in same])  # (n, rows, columns), this rank's rows
             momentum = torch.stack([local(self._momentum_buffer(p)) for p in same])
             momentum.lerp_(gradients, 1 - group["momentum"])
             update = self._orthogonalize(gradients.lerp(momentum, group["momentum"]), same[0])  # Nesterov
@@ -94,31 +93,6 @@ class MuonAdamW(torch.optim.Optimizer):
             state["momentum_buffer"] = torch.zeros_like(parameter)
         buffer: Tensor = state["momentum_buffer"]
         return buffer
-
-    def _adamw(self, group: dict[str, Any], parameters: list[nn.Parameter]) -> None:
-        for parameter in parameters:
-            state = self.state[parameter]
-            if "step" not in state:
-                state["step"] = torch.zeros((), device=parameter.device)
-                state["exp_avg"] = torch.zeros_like(parameter)
-                state["exp_avg_sq"] = torch.zeros_like(parameter)
-        states = [self.state[p] for p in parameters]
-        adamw(
-            [local(p) for p in parameters],
-            [_gradient(p) for p in parameters],
-            [local(state["exp_avg"]) for state in states],
-            [local(state["exp_avg_sq"]) for state in states],
-            [],
-            [state["step"] for state in states],
-            fused=self._fused,
-            amsgrad=False,
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            lr=group["lr"],
-            weight_decay=group["weight_decay"],
-            eps=_ADAM_EPS,
-            maximize=False,
-        )
 
 
 def orthogonalize(matrices: Tensor, dtype: torch.dtype) -> Tensor:
@@ -196,8 +170,3 @@ def momentum_at(iter_num: int, config: TrainConfig) -> float:
     first = min(_FIRST_MOMENTUM, config.muon_momentum)
     share = min(1.0, iter_num / _MOMENTUM_WARMUP_ITERS)
     return first + share * (config.muon_momentum - first)
-
-
-def _gradient(parameter: nn.Parameter) -> Tensor:
-    assert parameter.grad is not None
-    return local(parameter.grad)

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from nanogpt_cli.config.schema import TrainConfig
+from nanogpt_cli.engine.adamw import AdamW
 from nanogpt_cli.engine.device import Hardware
 from nanogpt_cli.engine.distributed import Distributed
 from nanogpt_cli.engine.models.base import LanguageModel
@@ -38,14 +39,14 @@ def set_rates(optimizer: torch.optim.Optimizer, iter_num: int, config: TrainConf
     return rate
 
 
-def build_adamw(model: nn.Module, config: TrainConfig, device: torch.device) -> torch.optim.AdamW:
+def build_adamw(model: nn.Module, config: TrainConfig, device: torch.device) -> AdamW:
     """AdamW (https://arxiv.org/abs/1711.05101), fused into one kernel where torch can."""
     decay, no_decay = decay_groups(model)
     groups = [
         {"params": decay, "weight_decay": config.weight_decay},
         {"params": no_decay, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(
+    return AdamW(
         groups,
         lr=config.learning_rate,
         betas=(config.beta1, config.beta2),

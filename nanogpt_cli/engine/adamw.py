@@ -1,0 +1,81 @@
+"""AdamW (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101), with a start-up that costs nothing.
+
+torch's own optimizer classes import torch's compiler the first time they are used, a second of every start on
+a laptop, to tell it to keep out. The arithmetic here is torch's: its functional `adamw`.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.adamw import adamw
+
+from nanogpt_cli.engine.sharded import local
+
+DEFAULT_EPS = 1e-8
+
+
+class Optimizer(torch.optim.Optimizer):
+    """What our optimizers share: parameter groups and their bookkeeping, without the compiler."""
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As torch's."""
+        inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """As torch's."""
+        inspect.unwrap(torch.optim.Optimizer.zero_grad)(self, set_to_none)
+
+    def adamw_step(self, group: dict[str, Any], *, fused: bool, eps: float) -> None:
+        """One AdamW step for the parameters of `group` that have a gradient."""
+        parameters = [p for p in group["params"] if p.grad is not None]
+        if not parameters:
+            return
+        for parameter in parameters:
+            state = self.state[parameter]
+            if "step" not in state:
+                state["step"] = torch.zeros((), device=parameter.device)
+                state["exp_avg"] = torch.zeros_like(parameter)
+                state["exp_avg_sq"] = torch.zeros_like(parameter)
+        states = [self.state[p] for p in parameters]
+        adamw(
+            [local(p) for p in parameters],
+            [gradient(p) for p in parameters],
+            [local(state["exp_avg"]) for state in states],
+            [local(state["exp_avg_sq"]) for state in states],
+            [],
+            [state["step"] for state in states],
+            fused=fused,
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=eps,
+            maximize=False,
+        )
+
+
+class AdamW(Optimizer):
+    """AdamW over groups of parameters, each with its weight decay."""
+
+    def __init__(
+        self, groups: list[dict[str, Any]], *, lr: float, betas: tuple[float, float], fused: bool
+    ) -> None:
+        super().__init__(groups, {"lr": lr, "betas": betas, "weight_decay": 0.0})
+        self._fused = fused
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient."""
+        assert closure is None, "the trainer computes gradients itself"
+        for group in self.param_groups:
+            self.adamw_step(group, fused=self._fused, eps=DEFAULT_EPS)
+
+
+def gradient(parameter: nn.Parameter) -> Tensor:
+    """This rank's part of the gradient, which is there."""
+    assert parameter.grad is not None
+    return local(parameter.grad)

@@ -4,6 +4,7 @@ OpenAI's GPT-2 by nanoGPT's names or any GPT-2 of Hugging Face's format (hub id 
 nanoGPT (or the folder that holds it), a run of this program or one of its checkpoints.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from nanogpt_cli.engine.interop.nanogpt import GPT2_VOCAB_SIZES, read_ckpt
 from nanogpt_cli.engine.models.base import ModelConfig
 from nanogpt_cli.engine.runs import find_checkpoint, foreign_ckpt, means_run, run_tokenizer
 from nanogpt_cli.errors import UsageError
+
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,7 @@ class Pretrained:
 
 def check_before_loading(dataset: Dataset, name: str) -> None:
     """Raise UsageError where a GPT-2 would be downloaded for a dataset of other tokens."""
-    if name in HUB_IDS or (name.count("/") == 1 and not Path(name).exists()):
+    if name in HUB_IDS or (_HUB_ID.fullmatch(name) and not Path(name).exists()):
         _check_speaks_gpt2(dataset, name)
 
 

@@ -166,6 +166,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("device", {}, {"device": "auto"}, "auto peak"),
     ("dtype", {}, {}, "float32"),
     ("dtype", {}, {"dtype": "float32"}, "chosen"),
+    ("dtype", {}, {"dtype": "float16"}, "instead"),
     ("dtype", {"dtype": "bfloat16"}, {}, "bfloat16_cpu weights"),
     ("dtype", GPU, {}, "bfloat16_gpu weights"),
     ("dtype", {**GPU, "dtype": "float16"}, {}, "float16 weights"),

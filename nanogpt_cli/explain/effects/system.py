@@ -16,7 +16,9 @@ def device(case: RunCase) -> Iterator[Sentence]:
 def dtype(case: RunCase) -> Iterator[Sentence]:
     """Why this format, and what stays in float32."""
     found = case.forecast
-    if case.config.dtype != "auto":
+    if (case.config.dtype, found.dtype) == ("float16", "float32"):
+        yield say("instead")
+    elif case.config.dtype != "auto":
         yield say("chosen", dtype=found.dtype)
     elif found.dtype == "bfloat16":
         yield say("bfloat16_cpu" if found.device_type == "cpu" else "bfloat16_gpu")

@@ -6,11 +6,17 @@ from pathlib import Path
 import torch
 
 from nanogpt_cli.config.schema import TrainConfig
-from nanogpt_cli.engine.checkpoint import TrainState, remove_old_checkpoints, save_checkpoint
+from nanogpt_cli.engine.checkpoint import (
+    TrainState,
+    list_checkpoints,
+    remove_old_checkpoints,
+    save_checkpoint,
+)
 from nanogpt_cli.engine.distributed import Distributed
 from nanogpt_cli.engine.meter import Meter
 from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.sharded import is_sharded
+from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import CheckpointSaved, Reporter, Warned
 
 
@@ -82,7 +88,7 @@ class Saver:
             path = save_checkpoint(self.run_dir, self.model, self.optimizer, state, self.dataset, self.dist)
         except OSError as error:
             if must:
-                raise
+                raise self._not_saved(state.iter_num, error) from error
             self.reporter.emit(
                 Warned(message=f"iteration {state.iter_num} was not saved ({error}); training goes on")
             )
@@ -102,3 +108,13 @@ class Saver:
             remove_old_checkpoints(self.run_dir, self.config.keep_checkpoints)
         except OSError as error:  # it was saved: what is too much on the disk can wait
             self.reporter.emit(Warned(message=f"an old checkpoint could not be removed: {error}"))
+
+    def _not_saved(self, iter_num: int, error: OSError) -> NanoGPTError:
+        """The error of a run whose last state has no place on the disk."""
+        saved = list_checkpoints(self.run_dir)
+        again = f"nanogpt train --resume --out-dir {self.run_dir}" if saved else "the same command again"
+        before = f" goes on from {saved[-1].name}" if saved else ""
+        return NanoGPTError(
+            f"iteration {iter_num}, the last, was not saved: {error}",
+            f"make room or choose another --out-dir; then {again}{before}",
+        )

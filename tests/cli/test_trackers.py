@@ -208,6 +208,19 @@ def test_what_they_print_does_not_reach_stdout(
 # --- Going on with a run
 
 
+def test_online_wandb_itself_passes_over_what_has_arrived(
+    tmp_path: Path, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a killed process had still to send is lost, and only the server knows how much that was."""
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    run(tmp_path, step(10), step(20), wandb_log=True)
+    records(tmp_path, ("step", 10), ("step", 20))
+    notes.calls.clear()
+    run(tmp_path, step(10), step(20), step(30), wandb_log=True, resumed_from=10)
+    assert notes.of("wandb.init")[0]["resume"] == "allow"
+    assert [told["step"] for told in notes.of("wandb.log")] == [10, 20, 30]
+
+
 def records(folder: Path, *evts: tuple[str, int]) -> None:
     numbers = {"train_loss": 1.5, "val_loss": 2.5, "lr": 0.1, "best": True, "eval_ms": 1.0}
     lines = [json.dumps({"v": 1, "event": kind, "step": at, **numbers}) for kind, at in evts]

@@ -111,7 +111,7 @@ class _Guarded:
         if self.tracker is None:
             return
         known = self.opening.logged_to
-        if known and moment <= known and not self.tracker.rewinds:
+        if known and moment <= known and not self.tracker.drops_doubles:
             return  # an earlier process has logged it, before it was killed beyond the checkpoint
         try:
             self.tracker.log(moment.step, values)

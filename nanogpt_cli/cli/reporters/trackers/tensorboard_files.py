@@ -19,7 +19,7 @@ FOLDER = "tensorboard"
 class TensorBoardFiles:
     """Curves for `tensorboard --logdir out`."""
 
-    rewinds = True
+    drops_doubles = True
 
     def __init__(self, writer: Any) -> None:
         self.writer = writer

@@ -12,7 +12,8 @@ from nanogpt_cli.events import Event, RunStarted
 class Tracker(Protocol):
     """One service that draws curves. Whatever it raises, `Trackers` keeps from the run."""
 
-    rewinds: bool  # whether a resumed run takes back what was logged beyond its checkpoint
+    # Whether it sorts out itself what a killed process had logged beyond the checkpoint, and is logged again.
+    drops_doubles: bool
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Numbers of iteration `step`."""

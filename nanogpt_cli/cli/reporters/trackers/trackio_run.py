@@ -17,7 +17,7 @@ from nanogpt_cli.events import Notice
 class TrackioRun:
     """One run; the iteration is Trackio's step."""
 
-    rewinds = False
+    drops_doubles = False
 
     def __init__(self, trackio: Any, run: Any) -> None:
         self.trackio = trackio

@@ -1,7 +1,8 @@
 """A run at Weights & Biases: online where a key is known, else recorded offline. It never asks for one.
 
-A resumed run goes on under the same id. wandb takes steps only in rising order, so what a killed process had
-logged beyond the checkpoint stands, and `Trackers` does not send it again.
+A resumed run goes on under the same id. wandb takes steps only in rising order: online it goes on after the
+last one that arrived; offline that is not known, and `Trackers` does not log again what was logged, of which
+a killed process may have lost the last seconds.
 https://docs.wandb.ai/ref/python/sdk/functions/init/
 """
 
@@ -26,10 +27,11 @@ _FINISH_SECONDS: Final = 60  # the network may be gone; what is on the disk can 
 class WandbRun:
     """One run; `iter` is a number in it and wandb's step at once."""
 
-    rewinds = False
-
-    def __init__(self, run: Any) -> None:
+    def __init__(self, run: Any, *, online: bool) -> None:
         self.run = run
+        self.drops_doubles = (
+            online  # the server knows the last step it has, and wandb passes over earlier ones
+        )
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """One row a step: the numbers of an evaluation and of the same iteration's line share it."""
@@ -79,7 +81,7 @@ def open_tracker(opening: Opening) -> Tracker:
     else:
         told = f"wandb: {getattr(run, 'url', None) or mode}"
     opening.say(Notice(message=told))
-    return WandbRun(run)
+    return WandbRun(run, online=mode == "online")
 
 
 def _settings(wandb: Any) -> dict[str, Any]:

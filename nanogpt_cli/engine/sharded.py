@@ -57,7 +57,7 @@ def shard_model(model: LanguageModel, device: torch.device, world_size: int) -> 
     """
     try:
         from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter  # noqa: F401  (to save)
-        from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+        from torch.distributed.fsdp import fully_shard
     except ImportError:
         raise UsageError(
             f"strategy fsdp needs a newer PyTorch than {torch.__version__}",
@@ -66,8 +66,6 @@ def shard_model(model: LanguageModel, device: torch.device, world_size: int) -> 
     mesh = torch.distributed.device_mesh.init_device_mesh(device.type, (world_size,))
     for module in (*blocks_of(model), model):  # the last: embeddings, norm and head; what is tied stays tied
         fully_shard(module, mesh=mesh)
-        if hasattr(module, "decode"):  # the pass with a cache, for samples during the run
-            register_fsdp_forward_method(module, "decode")
 
 
 def blocks_of(model: LanguageModel) -> nn.ModuleList:

@@ -45,10 +45,15 @@ class KVCache:
         """Keep keys and values kv (2, B, H, T, D) of a layer; queries q (B, H, T, D) → (B, H, T, D)."""
         self._slots[layer].copy_(kv)
         keys, values = self._filled[2 * layer], self._filled[2 * layer + 1]
+        same = q.dtype == keys.dtype  # no call where there is nothing to cast
         y = F.scaled_dot_product_attention(
-            q.to(keys.dtype), keys, values, attn_mask=self._mask, is_causal=self._causal
+            q if same else q.to(keys.dtype),
+            keys,
+            values,
+            attn_mask=self._mask,
+            is_causal=self._causal,
         )
-        return y.to(q.dtype)
+        return y if same else y.to(q.dtype)
 
     def clear(self) -> None:
         """Forget every token; the buffer stays."""

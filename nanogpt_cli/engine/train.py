@@ -166,7 +166,10 @@ def _train(
             return event
 
         try:
-            return summary(trainer.run())
+            ended = summary(trainer.run())
+            # All end together: torchrun stops the others when one ends by a signal, and rank 0 may be saving.
+            dist.barrier()
+            return ended
         except DivergedError:
             summary("nonfinite")
             raise

@@ -81,6 +81,10 @@ class TrainConfig:
     n_embd: int = _setting(768, "Model", "width of the residual stream", low=1, high=65536)
     dropout: float = _setting(0.0, "Model", "0 to pretrain; 0.1 or more to finetune", low=0, high=0.99)
     bias: bool = _setting(False, "Model", "biases in LayerNorm and Linear, as GPT-2 has")
+    ngram_order: int = _setting(
+        0, "Model", "nanochat: embeddings of the last 2 to N tokens together; 0: none", low=0, high=8
+    )
+    ngram_rows: int = _setting(16384, "Model", "rows of each n-gram table", low=1, high=2**26)
     # --- Optimizer
     optimizer: Literal["adamw", "muon"] = _setting(
         "adamw", "Optimizer", "muon: Muon for the blocks' matrices, AdamW for the rest"
@@ -92,6 +96,7 @@ class TrainConfig:
     muon_momentum: float = _setting(
         0.95, "Optimizer", "Muon's momentum, from 0.85 over 300 iterations", low=0, high=0.999
     )
+    muon_steps: int = _setting(5, "Optimizer", "Newton-Schulz rounds; 3 suit small models", low=1, high=10)
     embedding_lr: float = _setting(0.02, "Optimizer", "AdamW's rate for embeddings beside Muon", low=0)
     head_lr: float = _setting(0.005, "Optimizer", "AdamW's rate for an untied head beside Muon", low=0)
     on_nonfinite: Literal["stop", "skip"] = _setting(
@@ -290,7 +295,7 @@ _LOW_MUON_RATE: Final = 2e-3
 def contradictions(config: TrainConfig) -> list[tuple[str, str]]:
     """Every combination of settings that cannot be trained, with what to type; empty when all is well."""
     if config.n_embd % config.n_head == 0:
-        return [] if config.arch == "gpt2" else _nanochat_contradictions(config)
+        return _gpt2_contradictions(config) if config.arch == "gpt2" else _nanochat_contradictions(config)
     nearby = (n for away in range(config.n_head) for n in (config.n_head - away, config.n_head + away))
     nearest = next(n for n in nearby if config.n_embd % n == 0)  # 1 at the latest
     message = (
@@ -298,6 +303,12 @@ def contradictions(config: TrainConfig) -> list[tuple[str, str]]:
         "every head needs the same width"
     )
     return [(message, f"--n-head {nearest} divides it, or choose an --n-embd that is a multiple of n_head")]
+
+
+def _gpt2_contradictions(config: TrainConfig) -> list[tuple[str, str]]:
+    if config.ngram_order < 2:
+        return []
+    return [("n-gram embeddings are not part of GPT-2", "--arch nanochat has them, or --ngram-order 0")]
 
 
 def _nanochat_contradictions(config: TrainConfig) -> list[tuple[str, str]]:

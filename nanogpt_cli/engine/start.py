@@ -31,7 +31,7 @@ from nanogpt_cli.events import Reporter, Warned
 GPT2_PADDED_VOCAB_SIZE = 50304
 _PAD_MULTIPLE = 64
 _PAD_FROM = 1024  # smaller vocabularies (characters, bytes) gain nothing from padding
-_ARCHITECTURE = ("arch", "n_layer", "n_head", "n_embd", "block_size", "bias")
+_ARCHITECTURE = ("arch", "n_layer", "n_head", "n_embd", "block_size", "bias", "ngram_order", "ngram_rows")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,10 @@ from torch.nn import functional as F
 
 from nanogpt_cli.engine.models.base import LanguageModel, ModelConfig
 
+# Up to so many tokens a CPU keeps all scores in memory. Forward and backward of 8 texts of 256 tokens with 4
+# heads of 64, bfloat16, one core of a Zen 4: 12 ms against 27 in float32 through torch's flash kernel.
+_SHORT = 512
+
 INIT_STD = 0.02  # GPT-2 paper, section 2.3
 LAYER_NORM_EPS = 1e-5  # torch's and OpenAI's
 
@@ -65,11 +69,22 @@ class CausalSelfAttention(nn.Module):
 def causal_attention(q: Tensor, k: Tensor, v: Tensor, *, dropout: float) -> Tensor:
     """softmax(q kᵀ / √head_size) v under a causal mask, each (B, H, T, head_size)."""
     if q.device.type == "cpu" and q.dtype != torch.float32:
-        # On a CPU its backward is several times slower in bfloat16 than in float32 (torch 2.13).
         with torch.autocast("cpu", enabled=False):
+            if q.shape[2] <= _SHORT:
+                return _short_attention(q, k, v, dropout)
+            # On a CPU its backward is several times slower in bfloat16 than in float32 (torch 2.13).
             full = (q.float(), k.float(), v.float())
             return F.scaled_dot_product_attention(*full, dropout_p=dropout, is_causal=True).to(q.dtype)
     return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
+
+
+def _short_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
+    """The same, one product after the other: twice as fast on a CPU, at the price of (B, H, T, T) scores."""
+    length, scale = q.shape[2], q.shape[3] ** -0.5
+    future = torch.full((length, length), -math.inf, dtype=q.dtype, device=q.device).triu(1)
+    scores = torch.baddbmm(future, q.flatten(0, 1), k.flatten(0, 1).mT, alpha=scale)  # (B·H, T, T)
+    weights = F.dropout(scores.softmax(dim=2), dropout, training=dropout > 0)
+    return torch.bmm(weights, v.flatten(0, 1)).view(q.shape)
 
 
 class MLP(nn.Module):

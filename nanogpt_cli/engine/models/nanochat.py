@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from nanogpt_cli.engine.models.base import LanguageModel, ModelConfig
 from nanogpt_cli.engine.models.gpt2 import causal_attention
+from nanogpt_cli.engine.models.ngrams import NGramEmbedding
 
 ROPE_BASE = 10_000.0
 NORM_EPS = 1e-6  # transformers' default for this model
@@ -30,6 +31,8 @@ class NanoChatConfig(ModelConfig):
     arch: ClassVar[str] = "nanochat"
 
     softcap: float = SOFTCAP
+    ngram_order: int = 0  # the longest n-gram with an embedding; below 2 it is transformers' model exactly
+    ngram_rows: int = 16384  # of each n-gram table
 
 
 def norm(x: Tensor) -> Tensor:  # (..., C) → (..., C)
@@ -116,11 +119,16 @@ class Decoder(nn.Module):
     def __init__(self, config: NanoChatConfig) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(config.vocab_size, config.n_embd)
+        order = config.ngram_order
+        self.ngrams = NGramEmbedding(order, config.ngram_rows, config.n_embd) if order >= 2 else None
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.n_layer))
         self.rotary = Rotary(config.head_size, config.block_size)
 
     def forward(self, idx: Tensor) -> Tensor:  # (B, T) int64 → (B, T, C)
-        x = norm(self.embed_tokens(idx))
+        x = self.embed_tokens(idx)
+        if self.ngrams is not None:
+            x = x + self.ngrams(idx)
+        x = norm(x)
         for layer in self.layers:
             x = layer(x, self.rotary)
         return norm(x)
@@ -151,6 +159,8 @@ class NanoChat(LanguageModel):
                 nn.init.normal_(parameter, std=1.0)
             elif name == "lm_head.weight" or name.endswith(("o_proj.weight", "fc2.weight")):
                 nn.init.zeros_(parameter)
+            elif name.startswith("model.ngrams."):
+                continue  # zeros already: nothing is known of a string before it was seen
             else:
                 nn.init.uniform_(parameter, -bound, bound)
 
@@ -168,5 +178,6 @@ class NanoChat(LanguageModel):
         return cap * torch.tanh(logits.float() / cap)
 
     def num_matmul_params(self) -> int:
-        """Without the embedding, which is looked up and not multiplied with: the head is another matrix."""
-        return self.num_params() - self.model.embed_tokens.weight.numel()
+        """Without the embeddings, which are looked up and not multiplied with: the head is another matrix."""
+        tables = [self.model.embed_tokens, *(self.model.ngrams.tables if self.model.ngrams else ())]
+        return self.num_params() - sum(p.numel() for table in tables for p in table.parameters())

@@ -13,6 +13,7 @@ from nanogpt_cli.engine.device import Hardware
 from nanogpt_cli.engine.linear import Linear, make_linear
 from nanogpt_cli.engine.models.decoder import CachedDecoder
 from nanogpt_cli.engine.models.nanochat import Layer, NanoChat, norm, rotate
+from nanogpt_cli.engine.models.ngrams import NGramEmbedding
 
 
 class _Layer:
@@ -30,15 +31,40 @@ class NanoChatDecoder(CachedDecoder):
         super().__init__(model.config, hardware)
         self.softcap = model.config.softcap
         self.words = model.model.embed_tokens.weight.detach()
+        self.ngrams = model.model.ngrams
+        self.before: Tensor | None = None  # the tokens read last, as many as an n-gram looks back
         self.cos, self.sin = model.model.rotary.cos, model.model.rotary.sin
         self.layers = [_Layer(cast(Layer, layer), hardware) for layer in model.model.layers]
         self.head: Linear = make_linear(hardware)(model.lm_head.weight[:vocab_size], None)
+
+    def start(self, batch: int, size: int) -> None:
+        super().start(batch, size)
+        self.before = None
+
+    def forget(self) -> None:
+        super().forget()
+        self.before = None
+
+    def keep(self, rows: list[int]) -> None:
+        super().keep(rows)
+        if self.before is not None:
+            self.before = self.before[rows]
+
+    def _ngrams(self, idx: Tensor, ngrams: NGramEmbedding) -> Tensor:  # (B, T) → (B, T, C)
+        before = ngrams.nothing_before(idx) if self.before is None else self.before
+        self.before = torch.cat((before, idx), dim=1)[:, -before.shape[1] :]
+        with torch.no_grad():
+            found: Tensor = ngrams(idx, before)
+        return found
 
     def read(self, idx: Tensor) -> Tensor:
         B, T = idx.shape
         C, H, start, cache = self.config.n_embd, self.config.n_head, self.length, self.cache
         cos, sin = (table[start : start + T].to(self.hardware.dtype) for table in (self.cos, self.sin))
-        x = norm(F.embedding(idx, self.words))
+        x = F.embedding(idx, self.words)
+        if self.ngrams is not None:
+            x = x + self._ngrams(idx, self.ngrams)
+        x = norm(x)
         cache.begin(T)
         for number, layer in enumerate(self.layers):
             qkv = layer.qkv(norm(x)).view(B, T, 3, H, -1).permute(2, 0, 3, 1, 4)  # (3, B, H, T, D)

@@ -84,6 +84,30 @@ def bias(case: RunCase) -> Iterator[Sentence]:
         yield say("off")
 
 
+def ngram_order(case: RunCase) -> Iterator[Sentence]:
+    """What the n-gram tables weigh."""
+    order, rows, params = case.config.ngram_order, case.config.ngram_rows, _ngram_params(case)
+    if params:
+        yield say(
+            "tables", order=order, rows=rows, params=params, share=params / case.forecast.n_params_total
+        )
+    else:
+        yield say("none")
+
+
+def ngram_rows(case: RunCase) -> Iterator[Sentence]:
+    """What the tables weigh together."""
+    params = _ngram_params(case)
+    yield say("used", params=params) if params else say("unused")
+
+
+def _ngram_params(case: RunCase) -> int:
+    config = case.config
+    tables = max(0, config.ngram_order - 1) if config.arch == "nanochat" else 0
+    return tables * config.ngram_rows * config.n_embd
+
+
 EFFECTS: Final[dict[str, Effect]] = {
-    effect.__name__: effect for effect in (arch, n_layer, n_head, n_embd, dropout, bias)
+    effect.__name__: effect
+    for effect in (arch, n_layer, n_head, n_embd, dropout, bias, ngram_order, ngram_rows)
 }

@@ -57,6 +57,14 @@ def muon_momentum(case: RunCase) -> Iterator[Sentence]:
         yield say("window", iters=_window(case.config.muon_momentum))
 
 
+def muon_steps(case: RunCase) -> Iterator[Sentence]:
+    """What an update costs."""
+    if case.config.optimizer != "muon":
+        yield say("unused")
+    else:
+        yield say("rounds", steps=case.config.muon_steps)
+
+
 def embedding_lr(case: RunCase) -> Iterator[Sentence]:
     """Whose rate it is."""
     yield say("used" if case.config.optimizer == "muon" else "unused")
@@ -84,6 +92,6 @@ EFFECTS: Final[dict[str, Effect]] = {
     effect.__name__: effect
     for effect in (
         *(optimizer, weight_decay, beta1, beta2, grad_clip),
-        *(muon_momentum, embedding_lr, head_lr, on_nonfinite),
+        *(muon_momentum, muon_steps, embedding_lr, head_lr, on_nonfinite),
     )
 }

@@ -54,6 +54,7 @@ class RunStarted(Event):
     compile: bool
     compile_reason: str
     world_size: int
+    strategy: str  # "single" process, "ddp": whole weights in each, "fsdp": divided among them
     n_params: int  # without position embeddings, as nanoGPT counts
     n_decay_tensors: int
     n_decay_params: int

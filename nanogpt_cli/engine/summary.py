@@ -6,6 +6,7 @@ from nanogpt_cli.data.dataset import Dataset
 from nanogpt_cli.engine.checkpoint import best_checkpoint
 from nanogpt_cli.engine.optim import decay_groups, fused_available
 from nanogpt_cli.engine.peak_memory import peak_memory
+from nanogpt_cli.engine.sharded import is_sharded
 from nanogpt_cli.engine.trainer import Trainer
 from nanogpt_cli.events import RunEnded, RunStarted
 
@@ -26,6 +27,7 @@ def run_started(trainer: Trainer, dataset: Dataset, *, peak_source: str, resumed
         compile=hardware.compile,
         compile_reason=hardware.compile_reason,
         world_size=trainer.dist.world_size,
+        strategy="fsdp" if is_sharded(model) else "ddp" if trainer.dist.world_size > 1 else "single",
         n_params=model.num_params(),
         n_decay_tensors=len(decay),
         n_decay_params=sum(p.numel() for p in decay),

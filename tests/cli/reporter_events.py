@@ -25,6 +25,7 @@ def started(**changes: Any) -> RunStarted:
         "compile": False,
         "compile_reason": "on cpu compiling takes longer than short runs save",
         "world_size": 1,
+        "strategy": "single",
         "n_params": 795_904,
         "n_decay_tensors": 18,
         "n_decay_params": 802_944,

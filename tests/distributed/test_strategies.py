@@ -105,6 +105,8 @@ def test_several_processes_train_what_one_trains(
 ) -> None:
     run = folder / name_of(arch, optimizer, world_size, strategy)
     assert_same_run(run, folder / name_of(arch, optimizer, 1, "auto"))
+    (begun,) = records(run, "run")
+    assert (begun["world_size"], begun["strategy"]) == (world_size, strategy)
     losses = [step["loss"] for step in records(run, "step")]
     assert losses[-1] < losses[0] - 0.2  # it learns: equal losses of a run that stands still would say little
 

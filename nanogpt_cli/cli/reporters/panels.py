@@ -17,7 +17,7 @@ def start_panel(event: events.RunStarted) -> Panel:
         f"{config.block_size} tokens = {event.tokens_per_iter:,} per iteration"
     )
     if event.world_size > 1:
-        worked_out += f", over {event.world_size} processes"
+        worked_out += f", over {event.world_size} processes ({event.strategy})"
     peak = f"{rate(event.peak_flops)}FLOP/s" if event.peak_flops else "unknown"
     lines = [
         ("device", event.device),

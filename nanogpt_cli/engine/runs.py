@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nanogpt_cli.config.load import Layer, merge, read_file
-from nanogpt_cli.config.schema import TrainConfig
+from nanogpt_cli.config.schema import SETTINGS, TrainConfig
 from nanogpt_cli.data.tokenizers.base import TOKENIZER_FILE, Tokenizer, load_tokenizer
 from nanogpt_cli.engine.checkpoint import (
     Checkpoint,
@@ -115,6 +115,19 @@ def choose_checkpoint(run_dir: Path, which: str) -> Path:
 def read_run_config(run_dir: Path) -> TrainConfig:
     """The resolved configuration a run was trained with."""
     return merge([read_file(run_dir / CONFIG_FILE)], label=run_dir.name).config
+
+
+def changed_settings(run_dir: Path, config: TrainConfig) -> str:
+    """What `config` has otherwise than the run's file: `max_iters 2000 → 3000, …`; empty where nothing."""
+    if not (run_dir / CONFIG_FILE).is_file():
+        return ""  # nanoGPT's runs have none
+    before = read_run_config(run_dir)
+    elsewhere = {"out_dir", "dataset", "init_from"}  # said where they matter, and written in other words
+    return ", ".join(
+        f"{name} {getattr(before, name)} → {getattr(config, name)}"
+        for name in SETTINGS
+        if name not in elsewhere and getattr(before, name) != getattr(config, name)
+    )
 
 
 def resumed_settings(run_dir: Path) -> Layer:

@@ -38,7 +38,7 @@ from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.optim import build_optimizer
 from nanogpt_cli.engine.out_of_memory import Attempt, is_out_of_memory, out_of_memory
 from nanogpt_cli.engine.preview import preview_of
-from nanogpt_cli.engine.runs import CONFIG_FILE
+from nanogpt_cli.engine.runs import CONFIG_FILE, changed_settings
 from nanogpt_cli.engine.sharded import (
     choose_strategy,
     compile_blocks,
@@ -127,6 +127,8 @@ def _train(
                 model=model,
             )
         attempt.config = config = loaded.config
+        if resume and (changed := changed_settings(run_dir, config)):
+            reporter.emit(Notice(message=f"changed since this run was last started: {changed}"))
         strategy = _place(model, config, hardware, dist, reporter)
         optimizer = build_optimizer(model, config, hardware, dist)
         if start.checkpoint is not None:

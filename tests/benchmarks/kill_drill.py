@@ -23,6 +23,10 @@ from nanogpt_cli.engine.checkpoint import OPTIMIZER, STATE, WEIGHTS, list_checkp
 
 _SAVE_EVERY = 100
 _PATIENCE_SECONDS = 3600
+_EARLY_SHARE = 0.25  # of the kills, while the program starts
+_START_UP_SECONDS = 5.0
+_A_FEW_ITERATIONS = 0.5  # seconds
+_LAST_KILL = 0.9  # of the run: later it could end before it is killed
 _MEASURED = ("loss", "lr", "grad_norm", "tokens", "train_loss", "val_loss", "best")  # all but times and paths
 
 
@@ -37,45 +41,54 @@ def main() -> int:
     os.environ["OMP_NUM_THREADS"] = "1"  # sums in another order are other sums
     with tempfile.TemporaryDirectory(prefix="nanogpt-drill-") as folder:
         os.chdir(folder)
-        nanogpt("prepare", text, "--tokenizer", "char", "--name", "text").wait(_PATIENCE_SECONDS)
+        prepared = nanogpt("prepare.said", "prepare", text, "--tokenizer", "char", "--name", "text")
+        assert prepared.wait(_PATIENCE_SECONDS) == 0, Path("prepare.said").read_text(encoding="utf-8")
         try:
             return drill(options.kills, options.iters, random.Random(options.seed))
         finally:
             os.chdir("/")
 
 
-def drill(kills: int, iters: int, moments: random.Random) -> int:
-    """Both runs in the current folder; 0 when they end alike."""
+def drill(kills: int, iters: int, chance: random.Random) -> int:
+    """Both runs in the current folder, side by side; 0 when they end alike."""
     straight, killed = Path("out/straight"), Path("out/killed")
-    began = time.monotonic()
-    assert train(straight, iters).wait(_PATIENCE_SECONDS) == 0, Path("process.log").read_text("utf-8")
-    seconds = time.monotonic() - began
-    ends = [record for record in records(straight) if record["event"] == "end"]
-    start_up = seconds - ends[0]["median_ms_per_iter"] * iters / 1000
-    print(f"undisturbed: {iters} iterations in {seconds:.1f} s, {start_up:.1f} s of them not in iterations")
-    print(f"{'kill':>4}  {'after':>7}  {'newest checkpoint':<18}  {'logged':>6}  left behind")
-    for number in range(1, kills + 1):
-        # From the first instruction on, to about an even share of the run.
-        after = moments.uniform(0, start_up + 1.5 * (seconds - start_up) / kills)
+    undisturbed = train(straight, iters)
+    print(f"{'kill':>4}  {'when':<22}  {'newest checkpoint':<18}  {'logged':>6}  left behind", flush=True)
+    # A quarter of them before the first iteration, the others all along the run.
+    targets = sorted(chance.uniform(0, _LAST_KILL * iters) for _ in range(kills))
+    for number, target in enumerate(targets, start=1):
         process = train(killed, iters)
-        try:
-            process.wait(after)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if chance.random() < _EARLY_SHARE:
+            when = kill_after(process, chance.uniform(0, _START_UP_SECONDS))
         else:
-            print(f"the run ended with code {process.returncode} before kill {number}: use more --iters")
-            return 1
-        found = list_checkpoints(killed)
-        steps = [record["step"] for record in records(killed) if record["event"] == "step"]
+            wait_for(process, killed, int(target))
+            when = kill_after(process, chance.uniform(0, _A_FEW_ITERATIONS)) + f" after {int(target)}"
+        found, logged = list_checkpoints(killed), steps(killed)
         stray = [path.name for path in killed.glob("**/.tmp-*")]
         print(
-            f"{number:>4}  {after:>6.2f}s  {found[-1].name if found else '-':<18}  "
-            f"{steps[-1] if steps else '-':>6}  {' '.join(stray)}",
+            f"{number:>4}  {when:<22}  {found[-1].name if found else '-':<18}  "
+            f"{logged[-1] if logged else '-':>6}  {' '.join(stray)}",
             flush=True,
         )
-    assert train(killed, iters).wait(_PATIENCE_SECONDS) == 0, Path("process.log").read_text("utf-8")
+    for process in (train(killed, iters), undisturbed):
+        assert process.wait(_PATIENCE_SECONDS) == 0, Path("killed.said").read_text("utf-8")
     return verdict(straight, killed, kills)
+
+
+def wait_for(process: subprocess.Popen[bytes], run: Path, target: int) -> None:
+    """Until the run has logged an iteration of `target` or beyond."""
+    while max(steps(run), default=-1) < target:
+        assert process.poll() is None, f"it ended with code {process.returncode} before it could be killed"
+        time.sleep(0.05)  # between two looks
+
+
+def kill_after(process: subprocess.Popen[bytes], seconds: float) -> str:
+    """SIGKILL in so many seconds; returns them in words."""
+    time.sleep(seconds)
+    assert process.poll() is None, f"it ended with code {process.returncode} before it could be killed"
+    process.kill()
+    process.wait()
+    return f"{seconds:.2f} s"
 
 
 def verdict(straight: Path, killed: Path, kills: int) -> int:
@@ -105,15 +118,20 @@ def train(run: Path, iters: int) -> subprocess.Popen[bytes]:
     resume = ["--resume"] if list_checkpoints(run) else ["--preset=cpu-tiny", "--overwrite"]
     fixed = ["--dataset=text", f"--out-dir={run}", "--device=cpu", "--threads=1", "--compile=False"]
     length = [f"--max-iters={iters}", f"--lr-decay-iters={iters}", f"--save-interval={_SAVE_EVERY}"]
-    return nanogpt("train", *resume, *fixed, *length, "--dropout=0.1")
+    return nanogpt(f"{run.name}.said", "train", *resume, *fixed, *length, "--dropout=0.1")
 
 
-def nanogpt(*arguments: str) -> subprocess.Popen[bytes]:
-    """The command, its words kept in process.log."""
-    with Path("process.log").open("wb") as log:
+def nanogpt(said: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """The command, its words kept in the file `said`."""
+    with Path(said).open("wb") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "nanogpt_cli", *arguments], stdout=log, stderr=subprocess.STDOUT
         )
+
+
+def steps(run: Path) -> list[int]:
+    """The iterations of metrics.jsonl."""
+    return [record["step"] for record in records(run) if record["event"] == "step"]
 
 
 def records(run: Path) -> list[dict[str, Any]]:

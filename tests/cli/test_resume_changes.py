@@ -1,0 +1,47 @@
+"""What may change when a run is gone on with is said, on the screen and in its records; the model may not."""
+
+import json
+
+from tests.cli.tiny_run import RUN, trained
+from tests.helpers import run_cli
+
+
+def test_changed_settings_are_logged_from_and_to() -> None:
+    trained()
+    changes = (
+        "--max-iters",
+        8,
+        "--learning-rate",
+        2e-4,
+        "--batch-size",
+        2,
+        "--gradient-accumulation-steps=2",
+    )
+    result = run_cli("train", "--resume", *changes)
+    assert result.code == 0, result.err
+    told = (
+        "changed since this run was last started: max_iters 6 → 8, batch_size 4 → 2, "
+        "gradient_accumulation_steps 1 → 2, learning_rate 0.001 → 0.0002"
+    )
+    assert told in result.err
+    assert told in (RUN / "train.log").read_text(encoding="utf-8")
+    lines = (RUN / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert told in [json.loads(line).get("message") for line in lines]
+    steps = [record["step"] for record in map(json.loads, lines) if record["event"] == "step"]
+    assert steps == list(range(8))
+
+
+def test_nothing_is_said_where_nothing_changed() -> None:
+    trained()
+    result = run_cli("train", "--resume")
+    assert result.code == 0
+    assert "changed since" not in result.err
+
+
+def test_another_architecture_is_refused() -> None:
+    trained()
+    before = (RUN / "config.toml").read_bytes()
+    result = run_cli("train", "--resume", "--n-layer", 3, "--max-iters", 9)
+    assert result.code == 2
+    assert "the architecture cannot change on resume: n_layer 2 → 3" in result.err
+    assert (RUN / "config.toml").read_bytes() == before

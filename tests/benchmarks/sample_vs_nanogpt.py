@@ -4,8 +4,8 @@
 
 Two shapes with random weights: the character model of nanoGPT's CPU command (0.8M parameters, block 64,
 500 new tokens) and GPT-2 124M (200 new tokens). nanoGPT's `generate` is what its sample.py runs; ours
-what `nanogpt sample` runs, with one text and with several. Each pair of numbers is taken directly one
-after the other, and the ratio of each pair is what counts; wall time first, processor time beside it,
+what `nanogpt sample` runs, with one text and with several. Each round takes all of them one
+after the other, and the ratio within a round is what counts; wall time first, processor time beside it,
 which a busy machine disturbs less. Start-up is measured as a user meets it: both commands on a checkpoint
 of the character model, from start to exit.
 
@@ -93,10 +93,10 @@ def compare(
     prompt = torch.tensor([[1]])
     rounds: dict[str, list[tuple[float, float, float, float]]] = {way: [] for way in ways}
     for _ in range(repeats):
+        their_wall, their_cpu = timed(
+            lambda: model.generate(prompt, count, temperature=0.8, top_k=200).shape[1] - 1
+        )
         for way, run in ways.items():
-            their_wall, their_cpu = timed(
-                lambda: model.generate(prompt, count, temperature=0.8, top_k=200).shape[1] - 1
-            )
             rounds[way].append((their_wall, their_cpu, *timed(run)))
     multiplied = sum(p.numel() for p in model.parameters()) - model.transformer.wpe.weight.numel()
     everything = [r for results in rounds.values() for r in results]
@@ -125,7 +125,7 @@ def ours(model: LanguageModel, count: int, texts: int, dtype: str, stride: int |
     vocab_size = model.config.vocab_size
     writer = Writer(
         model=model,
-        tokenizer=CharTokenizer("".join(chr(0x4E00 + i) for i in range(vocab_size))),
+        tokenizer=CharTokenizer("".join(chr(0x10000 + i) for i in range(vocab_size))),
         hardware=choose_inference_hardware("cpu", dtype),
         vocab_size=vocab_size,
         max_new_tokens=count,

@@ -7,7 +7,6 @@ Reading needs neither a process group nor a recent PyTorch. https://docs.pytorch
 """
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,18 +70,20 @@ class ShardFolder:
 
     def tensor(self, name: str) -> Tensor:
         """One whole tensor, on the CPU."""
-        parts = []
+        parts: list[tuple[list[int], Tensor]] = []
         for path, begin in self._pieces[name]:
             with _opened(path) as file:
                 parts.append((begin, file.get_tensor(name)))
-        rank = parts[0][1].dim()
-        shape = [max(begin[d] + part.shape[d] for begin, part in parts) for d in range(rank)]
-        if sum(part.numel() for _, part in parts) != math.prod(shape):
-            raise ValueError(f"{name} has pieces missing")
-        whole = torch.empty(shape, dtype=parts[0][1].dtype)
+        parts.sort(key=lambda part: part[0])
+        if parts[0][1].dim() == 0:
+            return parts[0][1]
+        # Ranks divide rows: each piece begins where the one before it ends, and is as wide.
+        row, wide = 0, parts[0][1].shape[1:]
         for begin, part in parts:
-            whole[tuple(slice(b, b + n) for b, n in zip(begin, part.shape, strict=True))] = part
-        return whole
+            if begin != [row, *[0] * len(wide)] or part.shape[1:] != wide:
+                raise ValueError(f"{name} has pieces missing")
+            row += len(part)
+        return torch.cat([part for _, part in parts])
 
 
 def _offsets(path: Path, metadata: dict[str, str] | None) -> dict[str, list[int]]:

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nanogpt_cli.engine.models.activations import relu_squared, rms_norm
 from nanogpt_cli.engine.models.base import LanguageModel, ModelConfig
 from nanogpt_cli.engine.models.gpt2 import causal_attention
 from nanogpt_cli.engine.models.ngrams import NGramEmbedding
 
 ROPE_BASE = 10_000.0
-NORM_EPS = 1e-6  # transformers' default for this model
 SOFTCAP = 15.0
 
 
@@ -33,11 +33,6 @@ class NanoChatConfig(ModelConfig):
     softcap: float = SOFTCAP
     ngram_order: int = 0  # the longest n-gram with an embedding; below 2 it is transformers' model exactly
     ngram_rows: int = 16384  # of each n-gram table
-
-
-def norm(x: Tensor) -> Tensor:  # (..., C) → (..., C)
-    """RMSNorm without weights, in float32 whatever comes in."""
-    return F.rms_norm(x.float(), (x.shape[-1],), eps=NORM_EPS).type_as(x)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -82,7 +77,7 @@ class Attention(nn.Module):
             project(x).view(B, T, self.n_head, -1).transpose(1, 2)  # (B, H, T, D)
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
-        q, k = norm(rotary(q)), norm(rotary(k))
+        q, k = rms_norm(rotary(q)), rms_norm(rotary(k))
         y = causal_attention(q, k, v, dropout=self.dropout if self.training else 0.0)
         y = y.transpose(1, 2).reshape(B, T, C)
         return self.o_proj(y)
@@ -97,7 +92,7 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(4 * config.n_embd, config.n_embd, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, T, C) → (B, T, C)
-        return self.fc2(F.relu(self.fc1(x)).square())
+        return self.fc2(relu_squared(self.fc1(x)))
 
 
 class Layer(nn.Module):
@@ -109,8 +104,8 @@ class Layer(nn.Module):
         self.mlp = MLP(config)
 
     def forward(self, x: Tensor, rotary: Rotary) -> Tensor:  # (B, T, C) → (B, T, C)
-        x = x + self.self_attn(norm(x), rotary)
-        return x + self.mlp(norm(x))
+        x = x + self.self_attn(rms_norm(x), rotary)
+        return x + self.mlp(rms_norm(x))
 
 
 class Decoder(nn.Module):
@@ -128,10 +123,10 @@ class Decoder(nn.Module):
         x = self.embed_tokens(idx)
         if self.ngrams is not None:
             x = x + self.ngrams(idx)
-        x = norm(x)
+        x = rms_norm(x)
         for layer in self.layers:
             x = layer(x, self.rotary)
-        return norm(x)
+        return rms_norm(x)
 
 
 class NanoChat(LanguageModel):

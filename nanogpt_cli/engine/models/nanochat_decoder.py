@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from nanogpt_cli.engine.device import Hardware
 from nanogpt_cli.engine.linear import Linear, make_linear
+from nanogpt_cli.engine.models.activations import relu_squared, rms_norm
 from nanogpt_cli.engine.models.decoder import CachedDecoder
-from nanogpt_cli.engine.models.nanochat import Layer, NanoChat, norm, rotate
+from nanogpt_cli.engine.models.nanochat import Layer, NanoChat, rotate
 from nanogpt_cli.engine.models.ngrams import NGramEmbedding
 
 
@@ -64,13 +65,13 @@ class NanoChatDecoder(CachedDecoder):
         x = F.embedding(idx, self.words)
         if self.ngrams is not None:
             x = x + self._ngrams(idx, self.ngrams)
-        x = norm(x)
+        x = rms_norm(x)
         cache.begin(T)
         for number, layer in enumerate(self.layers):
-            qkv = layer.qkv(norm(x)).view(B, T, 3, H, -1).permute(2, 0, 3, 1, 4)  # (3, B, H, T, D)
-            q, k = norm(rotate(qkv[:2], cos, sin)).unbind()  # one call for both
+            qkv = layer.qkv(rms_norm(x)).view(B, T, 3, H, -1).permute(2, 0, 3, 1, 4)  # (3, B, H, T, D)
+            q, k = rms_norm(rotate(qkv[:2], cos, sin)).unbind()  # one call for both
             y = cache.attend(number, q, torch.stack((k, qkv[2])))
             x = x + layer.out(y.transpose(1, 2).reshape(B, T, C))
-            x = x + layer.down(F.relu(layer.up(norm(x))).square())
-        logits = self.head(norm(x[:, -1])).float()
+            x = x + layer.down(relu_squared(layer.up(rms_norm(x))))
+        logits = self.head(rms_norm(x[:, -1])).float()
         return self.softcap * torch.tanh(logits / self.softcap)

@@ -42,7 +42,7 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """scale · (g - y · mean(g · y)): the norm undoes any scaling of x, so that part of g has no effect."""
+        """scale · (g - y · mean(g · y)): the norm undoes any scaling of x, so that part of g does nothing."""
         y, scale = ctx.saved_tensors
         along = torch.linalg.vecdot(gradient, y).unsqueeze(-1) / y.shape[-1]
         return torch.addcmul(gradient, y, along, value=-1).mul_(scale)

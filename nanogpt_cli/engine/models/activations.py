@@ -1,7 +1,8 @@
 """RMSNorm and ReLU² with backward passes of their own: on a CPU torch takes each apart into small steps.
 
 Measured on one core of a Zen 4, forward and backward of 8 x 256 tokens: RMSNorm 256 wide in float32 0.75 ms
-against 4.5, ReLU² 1024 wide in bfloat16 1.9 ms against 3.9. A GPU has a kernel for the one and compiles the other.
+against 4.5, ReLU² 1024 wide in bfloat16 1.9 ms against 3.9. A GPU has a kernel for the one, and torch.compile
+makes one for the other.
 """
 
 from typing import Any, Final

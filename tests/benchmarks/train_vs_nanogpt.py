@@ -6,8 +6,8 @@
 
 Both programs are run as a user runs them, one after the other, as often as --repeats says; the clock includes
 start-up. The loss is measured the same way for both: over every token of each half of the val split, by our
-`evaluate`, on nanoGPT's ckpt.pt and on our last checkpoint, each with the context it was trained with. Presets
-are tuned on the first half alone. Single times on a busy machine mean little: see the ratio.
+`evaluate`, on nanoGPT's ckpt.pt and on our last checkpoint, each with its own context. Presets are tuned on the first
+half alone. Single times on a busy machine mean little: see the ratio.
 """
 
 import argparse

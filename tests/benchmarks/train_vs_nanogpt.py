@@ -4,10 +4,10 @@
     python tests/benchmarks/train_vs_nanogpt.py --nanogpt ~/nanoGPT --text tinyshakespeare.txt \\
         --preset cpu-speedrun --repeats 1 --seeds 5
 
-Both programs are run as a user runs them, one after the other, as often as --repeats says; the clock includes
-start-up. The loss is measured the same way for both: over every token of each half of the val split, by our
-`evaluate`, on nanoGPT's ckpt.pt and on our last checkpoint, each with its own context. Presets are tuned on the first
-half alone. Single times on a busy machine mean little: see the ratio.
+Both programs are run as a user runs them, one after the other, as often as --repeats says; the clock
+includes start-up. The loss is measured the same way for both: over every token of each half of the val
+split, by our `evaluate`, on nanoGPT's ckpt.pt and on our last checkpoint, each with its own context. Presets
+are tuned on the first half alone. Single times on a busy machine mean little: see the ratio.
 """
 
 import argparse

@@ -1,12 +1,16 @@
 """The README keeps its word: its commands run as written, what it names is there, its trees are true."""
 
+import dataclasses
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 
+from nanogpt_cli import events
+from nanogpt_cli.cli.reporters.jsonl import to_record
 from nanogpt_cli.config.presets import preset_names
+from nanogpt_cli.config.schema import GROUPS, SETTINGS
 from tests.helpers import ROOT, subprocess_cli
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -20,6 +24,17 @@ SHORT = {
     "NANOGPT_N_LAYER": "1",
     "NANOGPT_DTYPE": "float32",
 }
+
+
+def section(title: str) -> str:
+    """What stands under `## title`."""
+    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def rows(text: str) -> dict[str, str]:
+    """The last cell of every row of the tables in `text`, by its first one."""
+    cells = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return {row[0].strip().strip("`"): row[-1] for row in cells}
 
 
 def commands() -> list[str]:
@@ -55,8 +70,42 @@ def test_the_make_targets_exist() -> None:
 
 
 def test_every_preset_is_named() -> None:
-    table = README.split("## Presets")[1].split("\n## ")[0]
-    assert set(re.findall(r"`([a-z0-9-]+)`", table.split("A setting")[0])) == set(preset_names())
+    named = {name for first in rows(section("Presets")) for name in re.findall(r"[a-z0-9-]+", first)}
+    assert set(preset_names()) == named - {"preset", "---"}
+
+
+def test_every_setting_stands_in_its_group() -> None:
+    table = rows(section("Settings"))
+    for group in GROUPS:
+        names = [setting.name for setting in SETTINGS.values() if setting.group == group]
+        assert re.findall(r"`(\w+)`", table[group]) == names
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        events.RunStarted,
+        events.StepLogged,
+        events.EvalDone,
+        events.SampleDrawn,
+        events.CheckpointSaved,
+        events.NonFinite,
+        events.RunEnded,
+    ],
+)
+def test_every_key_of_a_metrics_record_is_named(event: type[events.Event]) -> None:
+    record = to_record(event(**{field.name: 0 for field in dataclasses.fields(event)}))
+    assert record is not None
+    keys = set(record) - {"v", "event"}
+    assert set(re.findall(r"`(\w+)`", rows(section("Files of a run"))[record["event"]])) == keys
+
+
+def test_links_within_the_readme_lead_somewhere() -> None:
+    titles = re.findall(r"^## (.*)$", README, flags=re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+    links = set(re.findall(r"\]\(#([^)]*)\)", README))
+    assert links <= anchors
+    assert anchors <= links  # and each section can be found from the top
 
 
 def test_the_annotated_tree_is_the_disks() -> None:

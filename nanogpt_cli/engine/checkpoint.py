@@ -40,6 +40,7 @@ OPTIMIZER: Final = "optim.safetensors"
 STATE: Final = "state.json"
 WEIGHT_SHARDS: Final = "model"  # folders
 OPTIMIZER_SHARDS: Final = "optim"
+_REPLACED: Final = ".old"  # carried until another has taken the name; until then a checkpoint like any
 
 
 @dataclass(kw_only=True)
@@ -103,14 +104,15 @@ def save_checkpoint(
     dataset: dict[str, str],
     dist: Distributed | None = None,
 ) -> Path:
-    """Write the checkpoint of `state.iter_num` and return its folder; an intact one there is left alone.
+    """Write the checkpoint of `state.iter_num` and return its folder.
 
+    An intact one there is left alone, unless its weights have been evaluated since: then it is replaced.
     All ranks call it together where the model is sharded, else rank 0 alone. Raises OSError when the disk is
     full or read-only (nothing is left behind), and NanoGPTError rather than save weights that are not finite.
     """
     dist = (dist if is_sharded(model) else None) or Distributed()
     target = run_dir / "checkpoints" / f"iter_{state.iter_num:08d}"
-    if dist.from_main(lambda: is_complete(target) and not _altered_files(target)):
+    if dist.from_main(lambda: _is_intact(target) and _evaluated_at(target) == state.last_eval_iter):
         return target
     drop_gathered(model)
     weights = {k: v.detach() for k, v in model.state_dict().items() if k not in model.tied}
@@ -124,7 +126,8 @@ def save_checkpoint(
     with contextlib.ExitStack() as stack:
 
         def new_folder() -> Path:
-            shutil.rmtree(target, ignore_errors=True)  # a damaged folder of that name is of no use to anyone
+            if not _is_intact(target):
+                shutil.rmtree(target, ignore_errors=True)  # of no use to anyone
             return stack.enter_context(new_directory(target))
 
         folder = dist.from_main(new_folder)
@@ -144,6 +147,8 @@ def save_checkpoint(
                 "state": dataclasses.asdict(state),
             }
             _mark_complete(folder, document, shards)
+            if target.exists():
+                target.rename(target.with_suffix(_REPLACED))
     return target
 
 
@@ -184,7 +189,9 @@ def is_complete(path: Path) -> bool:
 
 def list_checkpoints(run_dir: Path) -> list[Path]:
     """Folders of the complete checkpoints of a run, oldest first."""
-    return [path for path in sorted((run_dir / "checkpoints").glob("iter_*")) if is_complete(path)]
+    folders = (run_dir / "checkpoints").glob("iter_*")
+    # What was being replaced when its run was killed is older than what replaced it.
+    return [path for path in sorted(folders, key=lambda p: (p.stem, not p.suffix)) if is_complete(path)]
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -209,12 +216,19 @@ def remove_old_checkpoints(run_dir: Path, keep: int) -> None:
     """Delete all but the newest `keep` checkpoints and the best one."""
     for left_behind in (run_dir / "checkpoints").glob(f"{TEMPORARY_PREFIX}*"):  # by a run that was killed
         shutil.rmtree(left_behind, ignore_errors=True)
+    found = list_checkpoints(run_dir)
+    for path in found:
+        if path.suffix and path.with_suffix("") in found:
+            _discard(path)
     best = best_checkpoint(run_dir)
     for path in list_checkpoints(run_dir)[:-keep]:
         if path != best:
-            # Renamed first: a folder that is half deleted must not carry a checkpoint's name.
-            doomed = path.rename(path.with_name(TEMPORARY_PREFIX + path.name))
-            shutil.rmtree(doomed, ignore_errors=True)
+            _discard(path)
+
+
+def _discard(path: Path) -> None:
+    """Delete a checkpoint; renamed first, as a folder that is half deleted must not carry its name."""
+    shutil.rmtree(path.rename(path.with_name(TEMPORARY_PREFIX + path.name)), ignore_errors=True)
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
@@ -231,6 +245,14 @@ def open_checkpoint(path: Path) -> Checkpoint:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path, f"{STATE} cannot be read ({error})") from None
+
+
+def _is_intact(path: Path) -> bool:
+    return is_complete(path) and not _altered_files(path)
+
+
+def _evaluated_at(path: Path) -> int | None:
+    return open_checkpoint(path).state.last_eval_iter
 
 
 def _altered_files(path: Path) -> list[str]:

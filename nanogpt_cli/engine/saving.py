@@ -34,7 +34,9 @@ class Saver:
         dataset: dict[str, str],
         dist: Distributed,
         reporter: Reporter,
+        saved: TrainState | None = None,
     ) -> None:
+        """`saved` is the state that the run goes on from, where the run's folder holds it."""
         self.config = config
         self.run_dir = run_dir
         self.model = model
@@ -44,11 +46,12 @@ class Saver:
         self.dist = dist
         self.reporter = reporter
         self._saved_at = time.monotonic()
+        self._on_disk = _content(saved) if saved is not None else None
 
     def due(self, state: TrainState, *, last: bool, stopping: bool) -> bool:
         """Whether to save before iteration `state.iter_num`; all ranks get the same answer."""
         iter_num = state.iter_num
-        if self.config.eval_only:
+        if self.config.eval_only or self._on_disk == _content(state):
             return False
         if iter_num == 0:  # fresh weights are worth a checkpoint only if nothing better will follow
             return last or stopping
@@ -118,3 +121,8 @@ class Saver:
             f"iteration {iter_num}, the last, was not saved: {error}",
             f"make room or choose another --out-dir; then {again}{before}",
         )
+
+
+def _content(state: TrainState) -> tuple[int, int | None]:
+    """What tells a checkpoint from another of the same run: its iteration, and whether it was evaluated."""
+    return state.iter_num, state.last_eval_iter

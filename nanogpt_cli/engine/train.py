@@ -145,6 +145,7 @@ def _train(
             optimizer=optimizer,
             batches=_batches(dataset, config),
             state=start.state,
+            saved=start.checkpoint is not None and start.checkpoint.path.is_dir(),  # not nanoGPT's ckpt.pt
             hardware=hardware,
             dist=dist,
             reporter=reporter,

@@ -66,6 +66,7 @@ class Trainer:
         optimizer: torch.optim.Optimizer,
         batches: TrainBatches,
         state: TrainState,
+        saved: bool = False,
         hardware: Hardware,
         dist: Distributed,
         reporter: Reporter,
@@ -119,6 +120,7 @@ class Trainer:
             dataset=dataset,
             dist=dist,
             reporter=reporter,
+            saved=state if saved else None,
         )
         self.log = StepLog(
             config=config,

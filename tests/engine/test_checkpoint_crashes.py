@@ -84,6 +84,31 @@ def test_replacing_a_damaged_checkpoint_killed_anywhere_keeps_the_older_one(
         read_checkpoint(older)
 
 
+def test_replacing_an_intact_checkpoint_killed_anywhere_loses_neither(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The only checkpoint of a run, saved again because its weights have been evaluated since."""
+    trainer = trained(tmp_path)
+    folder = tmp_path / "checkpoints"
+
+    def not_evaluated() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        save(trainer, 3)
+
+    def replace() -> None:
+        save(trainer, 3, val_loss=1.5)
+        remove_old_checkpoints(tmp_path, keep=2)
+
+    outcomes = set()
+    for _ in killed_at_each_operation(replace, monkeypatch, not_evaluated):
+        newest = read_checkpoint(list_checkpoints(tmp_path)[-1])
+        restored = build_trainer(tmp_path, trainer.config, checkpoint=newest)
+        assert_same_tensors(snapshot(restored), snapshot(trainer))
+        outcomes.add(newest.own_val_loss)
+    assert outcomes == {None, 1.5}
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["iter_00000003"]
+
+
 def test_an_error_while_saving_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unlike a kill, an error is survived, so the folder is clean afterwards."""
     trainer = trained(tmp_path)

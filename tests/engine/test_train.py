@@ -1,6 +1,7 @@
 """From settings and a dataset to a run directory: what is written, what is refused, and how a run goes on."""
 
 import json
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,15 @@ from nanogpt_cli.engine.checkpoint import list_checkpoints, read_checkpoint
 from nanogpt_cli.engine.runs import free_run_dir, load_run, newest_run, read_run_config
 from nanogpt_cli.engine.train import train
 from nanogpt_cli.errors import NanoGPTError, UsageError
-from nanogpt_cli.events import Compiling, RunEnded, RunStarted, StepLogged, Warned
+from nanogpt_cli.events import (
+    CheckpointSaved,
+    Compiling,
+    EvalDone,
+    RunEnded,
+    RunStarted,
+    StepLogged,
+    Warned,
+)
 from tests.engine.checkpoints import flip_last_byte
 from tests.engine.datasets import TEXT, prepared, tiny_settings
 from tests.engine.tiny import Recorder, cpu_hardware
@@ -86,8 +95,23 @@ def test_overwrite_removes_the_earlier_run_only_once_all_else_is_in_order() -> N
 def test_a_resumed_run_uses_its_checkpoint() -> None:
     run(max_iters=3)
     _, recorder = run(max_iters=6, resume=True)
-    assert recorder.events[0].resumed_from_iter == 3  # type: ignore[attr-defined]
+    assert recorder.of(RunStarted)[0].resumed_from_iter == 3
     assert [event.iter_num for event in recorder.of(StepLogged)] == [3, 4, 5]
+
+
+def test_a_checkpoint_is_recorded_once_and_carries_an_evaluation_that_comes_later() -> None:
+    """Bugs: a resumed run told again of the save it came from; what it evaluated there was not kept, so the
+    best weights were not known as such and the next continuation evaluated them again."""
+    run(max_iters=6, eval_interval=6, save_interval=2)
+    shutil.rmtree(list_checkpoints(RUN)[-1])
+    _, recorder = run(max_iters=6, eval_interval=6, save_interval=2, resume=True)
+    assert [event.iter_num for event in recorder.of(CheckpointSaved)] == [6]
+    shutil.rmtree(list_checkpoints(RUN)[-1])
+    ended, recorder = run(max_iters=4, resume=True)
+    assert [event.iter_num for event in recorder.of(CheckpointSaved)] == [4]
+    assert read_checkpoint(list_checkpoints(RUN)[-1]).own_val_loss == ended.final_val_loss
+    _, recorder = run(max_iters=4, resume=True)
+    assert recorder.of(EvalDone) == recorder.of(CheckpointSaved) == []
 
 
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used() -> None:

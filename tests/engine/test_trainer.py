@@ -13,7 +13,7 @@ from nanogpt_cli.engine import saving
 from nanogpt_cli.engine import trainer as module
 from nanogpt_cli.engine.checkpoint import list_checkpoints, read_checkpoint
 from nanogpt_cli.engine.interrupts import StopRequest
-from nanogpt_cli.errors import DivergedError
+from nanogpt_cli.errors import DivergedError, NanoGPTError
 from nanogpt_cli.events import CheckpointSaved, EvalDone, EvalStarted, Event, StepLogged, Warned
 from tests.engine.tiny import VOCAB_SIZE, Recorder, build_trainer, snapshot, tiny_config
 
@@ -164,7 +164,7 @@ def test_a_full_disk_in_mid_run_is_a_warning(tmp_path: Path, monkeypatch: pytest
 
 def test_a_full_disk_at_the_last_save_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saving, "save_checkpoint", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(NanoGPTError, match="was not saved: .*No space left"):
         run(tmp_path, max_iters=3)
 
 
@@ -174,7 +174,7 @@ def test_a_full_disk_when_stopping_is_an_error(tmp_path: Path, monkeypatch: pyte
     stop.signal_name = "SIGTERM"
     trainer = build_trainer(tmp_path, stop=stop)
     trainer.train_iteration(0)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(NanoGPTError, match="was not saved: .*No space left"):
         trainer.run()
 
 

@@ -164,7 +164,7 @@ def test_a_full_disk_in_mid_run_is_a_warning(tmp_path: Path, monkeypatch: pytest
 
 def test_a_full_disk_at_the_last_save_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saving, "save_checkpoint", full_disk)
-    with pytest.raises(NanoGPTError, match="was not saved: .*No space left"):
+    with pytest.raises(NanoGPTError, match=r"was not saved: .*No space left"):
         run(tmp_path, max_iters=3)
 
 
@@ -174,7 +174,7 @@ def test_a_full_disk_when_stopping_is_an_error(tmp_path: Path, monkeypatch: pyte
     stop.signal_name = "SIGTERM"
     trainer = build_trainer(tmp_path, stop=stop)
     trainer.train_iteration(0)
-    with pytest.raises(NanoGPTError, match="was not saved: .*No space left"):
+    with pytest.raises(NanoGPTError, match=r"was not saved: .*No space left"):
         trainer.run()
 
 

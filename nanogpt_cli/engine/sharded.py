@@ -69,9 +69,8 @@ def shard_model(model: LanguageModel, device: torch.device, world_size: int) -> 
 
 
 def blocks_of(model: LanguageModel) -> nn.ModuleList:
-    """The transformer blocks: an architecture keeps them in its one list of modules."""
-    (blocks,) = (module for module in model.modules() if isinstance(module, nn.ModuleList))
-    return blocks
+    """The transformer blocks, in their order."""
+    return cast("nn.ModuleList", model.get_submodule(model.blocks))
 
 
 def is_sharded(model: nn.Module) -> bool:

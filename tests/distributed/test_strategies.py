@@ -45,6 +45,8 @@ def all_jobs() -> list[dict[str, Any]]:
     jobs = []
     for arch, optimizer, world, strategy in [*((*kind, 1, "auto") for kind in KINDS), *RUNS]:
         flags = (f"--arch={arch}", f"--optimizer={optimizer}", f"--strategy={strategy}")
+        if (arch, optimizer) == ("nanochat", "muon"):
+            flags += ("--ngram_order=3", "--ngram_rows=67")
         # A key's bias has no gradient but rounding errors, which Muon's AdamW, with its tiny eps, steps by.
         bias = arch == "gpt2" and optimizer == "adamw"
         jobs.append(job(name_of(arch, optimizer, world, strategy), world, *FLAGS, *flags, f"--bias={bias}"))

@@ -72,11 +72,14 @@ def test_weights_are_divided_where_asked_or_needed(
     assert why
 
 
-def test_both_architectures_keep_their_blocks_in_one_list() -> None:
-    for arch in ("gpt2", "nanochat"):
-        config = tiny_config(arch=arch, n_layer=3)
-        model = new_model(model_shape(config, 13))
-        assert len(blocks_of(model)) == 3
+@pytest.mark.parametrize(("arch", "ngram_order"), [("gpt2", 0), ("nanochat", 0), ("nanochat", 4)])
+def test_an_architecture_names_its_blocks(arch: str, ngram_order: int) -> None:
+    """Bug: they were taken to be the one list of modules, but n-gram tables are a list too."""
+    config = tiny_config(arch=arch, n_layer=3, ngram_order=ngram_order)
+    model = new_model(model_shape(config, 13))
+    blocks = blocks_of(model)
+    assert len(blocks) == 3
+    assert sum(p.numel() for p in blocks[0].parameters()) > 12 * config.n_embd**2 - 1
 
 
 def test_what_is_not_divided_stays_itself() -> None:

@@ -32,6 +32,7 @@ class LanguageModel(nn.Module):
     """A model over token ids. `forward` gives the loss when it is told the targets, else the last logits."""
 
     config: ModelConfig
+    blocks: ClassVar[str]  # name of the list of transformer blocks
     tied: ClassVar[frozenset[str]] = frozenset()  # names in the state dict that are another name's tensor
     positions: ClassVar[str | None] = None  # name of the learned position embeddings, (block_size, C)
 

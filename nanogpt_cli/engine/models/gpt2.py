@@ -139,6 +139,7 @@ class GPT2(LanguageModel):
     """The language model; see `LanguageModel.forward`."""
 
     config: GPT2Config
+    blocks = "transformer.h"
     tied = frozenset({"lm_head.weight"})
     positions = "transformer.wpe.weight"
 

@@ -133,6 +133,7 @@ class NanoChat(LanguageModel):
     """The language model; see `LanguageModel.forward`."""
 
     config: NanoChatConfig
+    blocks = "model.layers"
 
     def __init__(self, config: NanoChatConfig) -> None:
         super().__init__()

@@ -45,3 +45,11 @@ def test_another_architecture_is_refused() -> None:
     assert result.code == 2
     assert "the architecture cannot change on resume: n_layer 2 → 3" in result.err
     assert (RUN / "config.toml").read_bytes() == before
+
+
+def test_a_flag_is_judged_beside_the_runs_own_settings() -> None:
+    """Bug: beside the defaults' n_head of 12, the width was said not to be divisible by it."""
+    trained()
+    result = run_cli("train", "--resume", "--n-embd", 32)
+    assert result.code == 2
+    assert "the architecture cannot change on resume: n_embd 16 → 32" in result.err

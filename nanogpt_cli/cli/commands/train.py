@@ -242,7 +242,9 @@ def _resumed_job(
         project = [Path(PROJECT_FILE)]
         told = f"of {PROJECT_FILE} only out_dir is read: a resumed run keeps its own settings, flags apply"
         reporter.emit(Notice(message=told))
-    named = load_config(*project, preset=preset, flags=flags).config.out_dir
+    # Other flags are looked at below, over the run's own settings: with the defaults they might contradict.
+    place = {name: value for name, value in flags.items() if name == "out_dir"}
+    named = load_config(*project, preset=preset, flags=place).config.out_dir
     run_dir = Path(named) if named else newest_run()
     if (ckpt := foreign_ckpt(run_dir)) is not None:
         reporter.emit(Notice(message=f"going on from nanoGPT's {ckpt}"))

@@ -1,7 +1,7 @@
 """Losses without training: the quick estimate during a run, and the exact loss over a whole split."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +24,12 @@ def estimate_loss(
     n_batches: int,
     hardware: Hardware,
     dist: Distributed,
-) -> float:
-    """Mean loss over `n_batches` batches spread evenly over the split, shared by all ranks."""
+    given_up: Callable[[], bool] = lambda: False,
+) -> float | None:
+    """Mean loss over `n_batches` batches spread evenly over the split, shared by all ranks.
+
+    None where `given_up`, asked before each batch, says yes; it must say the same on all ranks.
+    """
     was_training = model.training
     model.eval()
     total = torch.zeros(
@@ -33,6 +37,9 @@ def estimate_loss(
     )
     # All ranks go round equally often, as every pass through a sharded model needs all of them.
     for first in range(0, n_batches, dist.world_size):
+        if given_up():
+            model.train(was_training)
+            return None
         index = first + dist.rank
         batch = batches.even_batch(min(index, n_batches - 1), batch_size, n_batches)
         inputs, targets = to_device(batch, hardware.device)

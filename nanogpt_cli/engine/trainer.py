@@ -142,10 +142,10 @@ class Trainer:
         ):  # +1: the last pass only evaluates
             last = iter_num == self.config.max_iters or self.config.eval_only
             stopping = self._stop_requested()
+            if self._eval_due(iter_num, last) and not stopping:
+                stopping = not self._evaluate(iter_num)
             if stopping and self.stop.signal_name:
                 self.reporter.emit(Notice(message=f"{self.stop.signal_name}: saving, then stopping"))
-            if self._eval_due(iter_num, last):
-                self._evaluate(iter_num)
             if self._sample_due(iter_num, last) and not stopping:
                 self._sample(iter_num)
             if self.saver.due(self.state, last=last, stopping=stopping):
@@ -156,9 +156,9 @@ class Trainer:
             if last or stopping:
                 break
             self.train_iteration(iter_num)
-        if self.config.eval_only:
-            return "eval_only"
-        return (self.stop.signal_name or "SIGTERM") if stopping else "finished"
+        if stopping:
+            return self.stop.signal_name or "SIGTERM"  # another rank's
+        return "eval_only" if self.config.eval_only else "finished"
 
     def train_iteration(self, iter_num: int) -> None:
         """One optimizer step on the global batch of `iter_num`."""
@@ -199,24 +199,30 @@ class Trainer:
     def _eval_due(self, iter_num: int, last: bool) -> bool:
         if self.state.last_eval_iter == iter_num and not self.config.eval_only:
             return False  # resumed from a checkpoint that was evaluated
-        # Also when asked to stop: this iteration's checkpoint must carry its val loss, or be nobody's best.
         return last or iter_num % self.config.eval_interval == 0
 
-    def _evaluate(self, iter_num: int) -> None:
+    def _evaluate(self, iter_num: int) -> bool:
+        """Estimate both losses; False if a signal came, and who resumes will evaluate here again.
+
+        An evaluation can take minutes, and a preempted run has seconds to save.
+        """
         self.meter.pause()
         self.reporter.emit(EvalStarted(iter_num=iter_num))
         start = time.perf_counter()
-        losses = [
-            estimate_loss(
+        losses = []
+        for batches in (self.batches.train, self.batches.val):
+            loss = estimate_loss(
                 self.raw_model,
                 batches,
                 batch_size=self.config.batch_size,
                 n_batches=self.config.eval_iters,
                 hardware=self.hardware,
                 dist=self.dist,
+                given_up=self._stop_requested,
             )
-            for batches in (self.batches.train, self.batches.val)
-        ]
+            if loss is None:
+                return False
+            losses.append(loss)
         state = self.state
         state.last_eval_iter, (state.train_loss, state.val_loss) = iter_num, losses
         best = math.isfinite(losses[1]) and (state.best_val_loss is None or losses[1] < state.best_val_loss)
@@ -237,6 +243,7 @@ class Trainer:
                 eval_ms=eval_ms,
             )
         )
+        return True
 
     def _sample_due(self, iter_num: int, last: bool) -> bool:
         if self.preview is None or 0 < iter_num == self._first_iter:

@@ -350,5 +350,6 @@ def test_a_full_disk_at_the_last_save(monkeypatch: pytest.MonkeyPatch) -> None:
         line for line in result.err.splitlines() if line.startswith(("warning", "error", "hint"))
     ]
     assert warning.startswith("warning: iteration 3 was not saved")
-    assert error == "error: no space left on device"
-    assert "df -h" in hint
+    assert error.startswith("error: iteration 6, the last, was not saved: ")
+    assert "No space left on device" in error
+    assert "make room" in hint

@@ -21,7 +21,7 @@ SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 PHASES: dict[str, tuple[Any, str, int]] = {
     "start-up": (train, "starting_point", 0),
     "compiling": (torch, "compile", 0),
-    "evaluating": (trainer, "estimate_loss", 1),
+    "evaluating": (trainer, "estimate_loss", 0),
     "saving": (checkpoint, "save_file", 4),
     "writing the config": (train, "write_json", 0),
 }

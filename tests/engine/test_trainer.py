@@ -117,11 +117,9 @@ def test_always_save_checkpoint_saves_evaluations_that_are_not_better(
     assert [e.iter_num for e in better.of(CheckpointSaved)] == [2, 6]  # the end is saved in any case
 
 
-@pytest.mark.parametrize(("eval_interval", "evaluated"), [(1000, [0]), (5, [0, 5])])
-def test_a_stop_request_saves_and_ends_after_the_iteration(
-    eval_interval: int, evaluated: list[int], tmp_path: Path
-) -> None:
-    """Stopped where an evaluation is due, the checkpoint got no val loss, and could never be the best."""
+@pytest.mark.parametrize("eval_interval", [1000, 5])
+def test_a_stop_request_saves_and_ends_after_the_iteration(eval_interval: int, tmp_path: Path) -> None:
+    """Also where an evaluation is due, which may take longer than a preempted run has."""
     stop = StopRequest()
 
     def then(event: Event) -> None:
@@ -133,9 +131,34 @@ def test_a_stop_request_saves_and_ends_after_the_iteration(
     trainer = build_trainer(tmp_path, config, reporter=recorder, stop=stop)
     assert trainer.run() == "SIGINT"
     assert saved_iters(tmp_path) == [5]
-    assert [e.iter_num for e in recorder.of(EvalDone)] == evaluated  # none but where one is due
+    assert [e.iter_num for e in recorder.of(EvalDone)] == [0]
     saved = read_checkpoint(list_checkpoints(tmp_path)[-1])
-    assert (saved.own_val_loss is not None) == (5 in evaluated)
+    assert saved.own_val_loss is None
+
+
+def test_an_evaluation_that_was_given_up_is_made_on_resume(tmp_path: Path) -> None:
+    stop = StopRequest()
+    recorder = Recorder(lambda event: setattr(stop, "signal_name", _signal_at(event, 5)))
+    config = tiny_config(eval_interval=5, max_iters=7)
+    trainer = build_trainer(tmp_path, config, reporter=recorder, stop=stop)
+    assert trainer.run() == "SIGTERM"
+    assert [e.iter_num for e in recorder.of(EvalDone)] == [0]
+    assert [e.iter_num for e in recorder.of(EvalStarted)] == [0, 5]
+    saved = read_checkpoint(list_checkpoints(tmp_path)[-1])
+    assert (saved.state.iter_num, saved.own_val_loss) == (5, None)
+
+    resumed = Recorder()
+    build_trainer(tmp_path, config, reporter=resumed, checkpoint=saved).run()
+    assert [e.iter_num for e in resumed.of(EvalDone)] == [5, 7]
+    undisturbed = run(tmp_path / "undisturbed", eval_interval=5, max_iters=7).of(EvalDone)
+    assert [e.val_loss for e in resumed.of(EvalDone)] == [e.val_loss for e in undisturbed[1:]]
+    kept = read_checkpoint(list_checkpoints(tmp_path)[0])  # it now carries the val loss
+    assert (kept.state.iter_num, kept.own_val_loss) == (5, undisturbed[1].val_loss)
+
+
+def _signal_at(event: Event, iter_num: int) -> str | None:
+    """SIGTERM from the moment an evaluation begins at `iter_num`."""
+    return "SIGTERM" if isinstance(event, EvalStarted) and event.iter_num == iter_num else None
 
 
 # --- What can go wrong

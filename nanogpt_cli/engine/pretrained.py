@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nanogpt_cli.data.dataset import Dataset
 from nanogpt_cli.data.tokenizers.base import tokenizer_hash
-from nanogpt_cli.engine.interop.hf import HUB_IDS, load_gpt2
+from nanogpt_cli.engine.interop.hf import HUB_IDS, gpt2_shape, load_gpt2
 from nanogpt_cli.engine.interop.nanogpt import GPT2_VOCAB_SIZES, read_ckpt
 from nanogpt_cli.engine.models.base import ModelConfig
 from nanogpt_cli.engine.runs import find_checkpoint, foreign_ckpt, means_run, run_tokenizer
@@ -34,7 +34,11 @@ class Pretrained:
 
 def check_before_loading(dataset: Dataset, name: str) -> None:
     """Raise UsageError where a GPT-2 would be downloaded for a dataset of other tokens."""
-    if name in HUB_IDS or (_HUB_ID.fullmatch(name) and not Path(name).exists()):
+    if dataset.tokenizer_name == "gpt2":
+        return
+    on_the_hub = _HUB_ID.fullmatch(name) and not Path(name).exists()
+    # Other people's may have a vocabulary of their own: the first small file of theirs says how large.
+    if name in HUB_IDS or (on_the_hub and _tokenizer_of(gpt2_shape(name)) == "gpt2"):
         _check_speaks_gpt2(dataset, name)
 
 
@@ -43,18 +47,25 @@ def load_pretrained(name: str) -> Pretrained:
     path = Path(name)
     if (ckpt := foreign_ckpt(path)) is not None:
         read = read_ckpt(ckpt)
-        speaks_gpt2 = read.model.vocab_size in GPT2_VOCAB_SIZES
         return Pretrained(
             name=str(ckpt),
             shape=read.model,
             weights=read.weights(),
-            tokenizer_name="gpt2" if speaks_gpt2 else None,
+            tokenizer_name=_tokenizer_of(read.model),
             tokenizer_sha256=None,
         )
     if means_run(path):
         return _own(path)
     shape, weights = load_gpt2(name)
-    return Pretrained(name=name, shape=shape, weights=weights, tokenizer_name="gpt2", tokenizer_sha256=None)
+    return Pretrained(
+        name=name, shape=shape, weights=weights, tokenizer_name=_tokenizer_of(shape), tokenizer_sha256=None
+    )
+
+
+def _tokenizer_of(shape: ModelConfig) -> str | None:
+    """What the size of its vocabulary tells of a model's tokenizer."""
+    # Between the two lie GPT-2's with a few tokens added, as for padding.
+    return "gpt2" if min(GPT2_VOCAB_SIZES) <= shape.vocab_size <= max(GPT2_VOCAB_SIZES) else None
 
 
 def check_vocabulary(dataset: Dataset, given: Pretrained) -> None:

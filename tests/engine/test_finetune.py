@@ -8,10 +8,14 @@ import torch
 from nanogpt_cli.data.dataset import open_dataset
 from nanogpt_cli.data.prepare import prepare
 from nanogpt_cli.engine.checkpoint import list_checkpoints, read_checkpoint
+from nanogpt_cli.engine.interop.hf import export_hf
+from nanogpt_cli.engine.models.gpt2 import GPT2
 from nanogpt_cli.engine.pretrained import load_pretrained
+from nanogpt_cli.engine.runs import load_run
 from nanogpt_cli.engine.train import train
 from nanogpt_cli.errors import NanoGPTError, UsageError
 from tests.engine.datasets import prepared, tiny_settings
+from tests.engine.tiny import cpu_hardware
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +40,18 @@ def test_another_text_begins_where_the_run_ended(first: Path) -> None:
     for name, tensor in start.weights().items():
         assert torch.equal(tensor, best.weights[name]), name
     assert start.state.best_val_iter == 0  # the old run's best is not this one's
+
+
+def test_a_gpt2_of_its_own_vocabulary_goes_on_with_a_text_of_as_many_ids(first: Path, tmp_path: Path) -> None:
+    """Bug: every folder of Hugging Face's format was said to speak GPT-2's tokens, our exports too."""
+    model = load_run(first, hardware=cpu_hardware()).model
+    assert isinstance(model, GPT2)
+    exported = export_hf(model, tmp_path / "exported")
+    ended = train(tiny_settings(init_from=str(exported)), prepared(), Path("second"))
+    assert ended.iters == 6
+    other_text("Ein ganz anderer Text, den das Modell nie sah.\n", "char")
+    with pytest.raises(UsageError, match="was trained with 256 token ids, dataset other has"):
+        train(tiny_settings(init_from=str(exported)), open_dataset("other"), Path("third"))
 
 
 def test_one_checkpoint_can_be_named(first: Path) -> None:

@@ -28,19 +28,22 @@ HUB_IDS: Final = {
 _TRANSPOSED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 
 
-def load_gpt2(name: str, *, dropout: float = 0.0) -> tuple[GPT2Config, dict[str, Tensor]]:
-    """Configuration and weights of a Hugging Face GPT-2, by hub id, nanoGPT's name or local folder."""
-    folder = Path(name) if Path(name).is_dir() else None
-    config_path = _file(name, folder, "config.json")
+def gpt2_shape(name: str, *, dropout: float = 0.0) -> GPT2Config:
+    """The configuration of a Hugging Face GPT-2, by hub id, nanoGPT's name or local folder."""
+    config_path = _file(name, "config.json")
     try:
-        document = json.loads(config_path.read_text(encoding="utf-8"))
-        config = _config(document, dropout)
+        return _config(json.loads(config_path.read_text(encoding="utf-8")), dropout)
     except (ValueError, KeyError, TypeError) as error:
         raise NanoGPTError(
             f"{config_path} is not the config.json of a GPT-2 ({error})",
             "name a GPT-2: --init-from gpt2, or a folder written by GPT2LMHeadModel.save_pretrained",
         ) from None
-    weights_path = _file(name, folder, "model.safetensors")
+
+
+def load_gpt2(name: str, *, dropout: float = 0.0) -> tuple[GPT2Config, dict[str, Tensor]]:
+    """Configuration and weights of a Hugging Face GPT-2, by hub id, nanoGPT's name or local folder."""
+    config = gpt2_shape(name, dropout=dropout)
+    weights_path = _file(name, "model.safetensors")
     try:
         tensors = load_file(weights_path)
     except (SafetensorError, OSError) as error:
@@ -135,9 +138,9 @@ def _config(document: dict[str, Any], dropout: float) -> GPT2Config:
     )
 
 
-def _file(name: str, folder: Path | None, filename: str) -> Path:
+def _file(name: str, filename: str) -> Path:
     """The file in a local folder, or downloaded from the hub (cached by huggingface_hub)."""
-    if folder is not None:
+    if (folder := Path(name)).is_dir():
         if (folder / filename).is_file():
             return folder / filename
         raise NanoGPTError(

@@ -65,6 +65,8 @@ def missing_file_hint(path: Path) -> str:
     text = str(path)
     if text in preset_names():
         return f"it is a preset: nanogpt train --preset {text}"
+    if text.lower() in {"true", "false"}:
+        return f"a value of True or False stands behind an equals sign, as in --compile={text}"
     if path.suffix == ".txt":
         return f"to train on a text, prepare it first: nanogpt prepare {text} --tokenizer char"
     name, equals, value = text.partition("=")

@@ -307,7 +307,7 @@ class Trainer:
             raise self._diverged(iter_num, f"{words}; the weights were not touched")
         if not within_budget:
             raise self._diverged(
-                iter_num, f"{words}; {self.skips.total} batches were skipped, which is enough"
+                iter_num, f"{words}; {self.skips.total - 1} batches were skipped before it, which is enough"
             )
         self.reporter.emit(Warned(message=f"iteration {iter_num} is skipped: {words}"))
 

@@ -181,6 +181,7 @@ def test_a_preset_is_a_name_and_no_path(name: str) -> None:
         ("train_smal.py", "nanogpt train config/train_small.py"),
         ("train.py", "leave train.py out"),
         ("learning_rate=1e-3", "nanogpt train --learning_rate=1e-3"),
+        ("False", "--compile=False"),  # as in: --compile False
         ("12", "--batch_size=12"),  # as in: --batch_size = 12
         ("batch_size=", "--batch_size=12"),
     ],

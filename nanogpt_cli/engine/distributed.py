@@ -128,6 +128,12 @@ def process_group(dist: Distributed, backend: str, device: torch.device) -> Iter
     name = ("nccl" if device.type == "cuda" else "gloo") if backend == "auto" else backend
     if name == "nccl" and device.type != "cuda":
         raise UsageError("the nccl backend needs GPUs", "use --backend gloo, or leave --backend out")
+    each = [part.rpartition(":")[2] for part in name.split(",")]  # one name, or as in cpu:gloo,cuda:nccl
+    if not all(torch.distributed.is_backend_available(part) for part in each):
+        raise UsageError(
+            f"this PyTorch has no torch.distributed backend {name!r}",
+            "use --backend gloo, nccl on GPUs, or leave --backend out",
+        )
     torch.distributed.init_process_group(backend=name)
     _left_groups.append(torch.distributed.group.WORLD)
     try:

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from nanogpt_cli.engine.checkpoint import list_checkpoints, read_checkpoint
+from nanogpt_cli.engine.distributed import Distributed, process_group
+from nanogpt_cli.errors import UsageError
 from tests.helpers import run_cli
 
 pytestmark = pytest.mark.distributed
@@ -27,6 +29,23 @@ def dataset() -> None:
     text = "El niño come pan. Où est la clé ? 你好，世界。 The end.\n" * 60
     Path("input.txt").write_text(text, encoding="utf-8")
     assert run_cli("prepare", "input.txt", "--tokenizer", "byte").code == 0
+
+
+@pytest.mark.parametrize(
+    ("backend", "message"),
+    [
+        ("glooo", "no torch.distributed backend 'glooo'"),
+        ("cpu:gloo,cuda:ncl", "no torch.distributed backend 'cpu:gloo,cuda:ncl'"),
+        ("nccl", "the nccl backend needs GPUs"),
+    ],
+)
+def test_a_backend_that_is_not_there_is_refused(backend: str, message: str) -> None:
+    with (
+        pytest.raises(UsageError, match=message) as caught,
+        process_group(Distributed(world_size=2), backend, torch.device("cpu")),
+    ):
+        pytest.fail("no group can have come together")
+    assert "--backend gloo" in caught.value.hint
 
 
 def torchrun(processes: int, *arguments: object) -> subprocess.CompletedProcess[str]:

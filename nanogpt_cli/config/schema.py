@@ -85,6 +85,9 @@ class TrainConfig:
         0, "Model", "nanochat: embeddings of the last 2 to N tokens together; 0: none", low=0, high=8
     )
     ngram_rows: int = _setting(16384, "Model", "rows of each n-gram table", low=1, high=2**26)
+    ngram_dropout: float = _setting(
+        0.0, "Model", "share of tokens that train without their n-grams", low=0, high=0.99
+    )
     # --- Optimizer
     optimizer: Literal["adamw", "muon"] = _setting(
         "adamw", "Optimizer", "muon: Muon for the blocks' matrices, AdamW for the rest"

@@ -54,7 +54,7 @@ def starting_point(
 ) -> tuple[Start, LoadedConfig]:
     """The model and state to begin with, and the configuration with what given weights decide."""
     if resume:
-        return _resume(loaded.config, dataset, run_dir, dist or Distributed(), reporter), loaded
+        return _resume(loaded, dataset, run_dir, dist or Distributed(), reporter), loaded
     torch.manual_seed(loaded.config.seed)
     if loaded.config.init_from == "scratch":
         return _scratch(loaded.config, dataset), loaded
@@ -86,7 +86,7 @@ def _pretrained(loaded: LoadedConfig, dataset: Dataset) -> tuple[Start, LoadedCo
         )
     if isinstance(shape, GPT2Config):  # its positions are learned, one row each
         weights[GPT2.positions] = weights[GPT2.positions][: config.block_size].clone()
-    shape = dataclasses.replace(shape, block_size=config.block_size, dropout=config.dropout)
+    shape = with_dropout(dataclasses.replace(shape, block_size=config.block_size), config)
     origin = f"init_from {config.init_from}"
     loaded = loaded.replace(
         origin,
@@ -100,8 +100,9 @@ def _pretrained(loaded: LoadedConfig, dataset: Dataset) -> tuple[Start, LoadedCo
 
 
 def _resume(
-    config: TrainConfig, dataset: Dataset, run_dir: Path, dist: Distributed, reporter: Reporter
+    loaded: LoadedConfig, dataset: Dataset, run_dir: Path, dist: Distributed, reporter: Reporter
 ) -> Start:
+    config = loaded.config
     checkpoint = _agreed_checkpoint(run_dir, dist, reporter)
     known = checkpoint.dataset["fingerprint"]  # nanoGPT's checkpoints do not say what they were trained on
     if known and known != dataset.fingerprint:
@@ -117,7 +118,7 @@ def _resume(
         pairs = ", ".join(f"{n} {getattr(saved, n, None)} → {getattr(wanted, n, None)}" for n in changed)
         raise UsageError(
             f"the architecture cannot change on resume: {pairs}",
-            f"leave {', '.join('--' + n.replace('_', '-') for n in changed)} out, or start a new run",
+            _how_to_keep(changed, loaded, run_dir),
         )
     if padded_vocab_size(dataset) != checkpoint.model.vocab_size and not known:
         raise UsageError(
@@ -130,9 +131,17 @@ def _resume(
             f"{checkpoint.path.name} is beyond max_iters = {config.max_iters}",
             f"nanogpt train --resume --out-dir {run_dir} --max-iters {checkpoint.state.iter_num + 1000}",
         )
-    shape = dataclasses.replace(checkpoint.model, dropout=config.dropout)
+    shape = with_dropout(checkpoint.model, config)
     model = build_model(shape, checkpoint.weights())
     return Start(model=model, state=checkpoint.state, checkpoint=checkpoint)
+
+
+def _how_to_keep(changed: list[str], loaded: LoadedConfig, run_dir: Path) -> str:
+    """What to type for the run's own architecture, by where another one comes from."""
+    places = sorted({loaded.origins[name].rpartition(":")[0] or loaded.origins[name] for name in changed})
+    if all(place.startswith("flag ") for place in places):
+        return f"leave {', '.join('--' + name.replace('_', '-') for name in changed)} out, or start a new run"
+    return f"it comes from {', '.join(places)}; the run's own goes on: nanogpt train --resume --out-dir {run_dir}"
 
 
 def _agreed_checkpoint(run_dir: Path, dist: Distributed, reporter: Reporter) -> Checkpoint:
@@ -147,6 +156,12 @@ def _agreed_checkpoint(run_dir: Path, dist: Distributed, reporter: Reporter) -> 
     if found:
         return found[0]
     return read_ckpt(path) if path.is_file() else open_checkpoint(path)
+
+
+def with_dropout(shape: ModelConfig, config: TrainConfig) -> ModelConfig:
+    """What is dropped in training is the settings' to say, whatever the weights were trained with before."""
+    names = [field.name for field in dataclasses.fields(shape) if field.name.endswith("dropout")]
+    return dataclasses.replace(shape, **{name: getattr(config, name) for name in names})
 
 
 def _newest_intact(run_dir: Path, reporter: Reporter) -> Checkpoint:

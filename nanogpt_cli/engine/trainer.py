@@ -275,7 +275,7 @@ class Trainer:
 
     def _seed_dropout(self, iter_num: int) -> None:
         """Dropout of iteration i depends on (seed, rank, i): a resumed run drops the same units."""
-        if self.config.dropout:
+        if self.config.dropout or self.config.ngram_dropout:
             seed = (self.config.seed * 1_000_003 + iter_num) * 65_537 + self.dist.rank
             torch.manual_seed(seed % 2**63)
 

@@ -15,6 +15,7 @@ def preset(name: str) -> TrainConfig:
 
 def test_the_presets_are_these() -> None:
     assert preset_names() == [
+        "cpu-best",
         "cpu-speedrun",
         "cpu-tiny",
         "finetune-gpt2",

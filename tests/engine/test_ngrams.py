@@ -103,6 +103,19 @@ def test_writing_token_by_token_equals_the_whole_pass() -> None:
         text = torch.cat((text, torch.tensor([[token]])), dim=1)
 
 
+def test_dropout_withholds_the_n_grams_of_some_tokens_in_training_alone() -> None:
+    torch.manual_seed(0)
+    embedding = NGramEmbedding(3, 97, 4, dropout=0.3)
+    for parameter in embedding.parameters():
+        torch.nn.init.normal_(parameter)
+    idx = torch.randint(0, 50, (20, 100))
+    whole = embedding.eval()(idx)
+    some = embedding.train()(idx)
+    kept = some.any(dim=2)
+    assert torch.equal(some[kept], whole[kept])
+    assert 0.66 < float(kept.float().mean()) < 0.74
+
+
 def test_gpt2_has_none() -> None:
     [(problem, advice)] = contradictions(tiny_config(ngram_order=3))
     assert "GPT-2" in problem

@@ -44,9 +44,10 @@ def evaluations(recorder: Recorder) -> list[tuple[int, float, float, bool]]:
 
 
 MODERN = {"arch": "nanochat", "bias": False, "optimizer": "muon", "lr_schedule": "wsd"}
+NGRAMS = {**MODERN, "ngram_order": 3, "ngram_rows": 50, "ngram_dropout": 0.3, "dropout": 0.0}
 
 
-@pytest.mark.parametrize("recipe", [{}, MODERN], ids=["gpt2", "nanochat"])
+@pytest.mark.parametrize("recipe", [{}, MODERN, NGRAMS], ids=["gpt2", "nanochat", "ngrams"])
 @pytest.mark.parametrize("data_order", ["random", "shuffle"])
 @pytest.mark.parametrize("stop_at", [[10], [1], [19], [7, 8, 13]], ids=str)
 def test_20_iterations_equal_10_and_10(

@@ -1,7 +1,6 @@
 """Tiny runs for the engine's tests: two layers, sixteen wide, built without a command line or a dataset."""
 
 import copy
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.models.gpt2 import GPT2Config
 from nanogpt_cli.engine.models.registry import build_model, new_model
 from nanogpt_cli.engine.optim import build_optimizer
-from nanogpt_cli.engine.start import model_shape
+from nanogpt_cli.engine.start import model_shape, with_dropout
 from nanogpt_cli.engine.trainer import TrainBatches, Trainer
 from nanogpt_cli.events import Event
 
@@ -112,7 +111,7 @@ def build_trainer(
     tokens = synthetic_tokens() if tokens is None else tokens
     torch.manual_seed(config.seed)
     if checkpoint is not None:
-        shape = dataclasses.replace(checkpoint.model, dropout=config.dropout)
+        shape = with_dropout(checkpoint.model, config)
         model = build_model(shape, checkpoint.weights())
     model = model or new_model(model_shape(config, VOCAB_SIZE))
     optimizer = build_optimizer(model, config, cpu_hardware())

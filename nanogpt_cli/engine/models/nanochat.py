@@ -33,6 +33,7 @@ class NanoChatConfig(ModelConfig):
     softcap: float = SOFTCAP
     ngram_order: int = 0  # the longest n-gram with an embedding; below 2 it is transformers' model exactly
     ngram_rows: int = 16384  # of each n-gram table
+    ngram_dropout: float = 0.0
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -114,8 +115,11 @@ class Decoder(nn.Module):
     def __init__(self, config: NanoChatConfig) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(config.vocab_size, config.n_embd)
-        order = config.ngram_order
-        self.ngrams = NGramEmbedding(order, config.ngram_rows, config.n_embd) if order >= 2 else None
+        self.ngrams = (
+            NGramEmbedding(config.ngram_order, config.ngram_rows, config.n_embd, config.ngram_dropout)
+            if config.ngram_order >= 2
+            else None
+        )
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.n_layer))
         self.rotary = Rotary(config.head_size, config.block_size)
 

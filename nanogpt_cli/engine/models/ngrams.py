@@ -22,11 +22,12 @@ _TOP_BITS: Final = 31  # what is kept of a hash: its upper half, which depends o
 class NGramEmbedding(nn.Module):
     """The sum of one row per n-gram, n = 2 … `order`; tables begin as zeros, so a new model ignores them."""
 
-    def __init__(self, order: int, rows: int, width: int) -> None:
+    def __init__(self, order: int, rows: int, width: int, dropout: float = 0.0) -> None:
         super().__init__()
         assert order >= 2, "one token has an embedding of its own"
         self.order = order
         self.rows = rows
+        self.dropout = dropout  # the share of tokens whose n-grams are withheld while training
         self.tables = nn.ModuleList(
             nn.Embedding(rows, width, _weight=torch.zeros(rows, width)) for _ in range(2, order + 1)
         )
@@ -46,6 +47,9 @@ class NGramEmbedding(nn.Module):
             found = table(_row(key, self.rows))
             total = found if total is None else total + found
         assert total is not None
+        if self.dropout and self.training:
+            # Not scaled up for the rest: the norm that follows would take it back.
+            total = total * (torch.rand(idx.shape, device=idx.device) >= self.dropout).unsqueeze(2)
         return total
 
     def nothing_before(self, idx: Tensor) -> Tensor:

@@ -101,6 +101,15 @@ def ngram_rows(case: RunCase) -> Iterator[Sentence]:
     yield say("used", params=params) if params else say("unused")
 
 
+def ngram_dropout(case: RunCase) -> Iterator[Sentence]:
+    """How much is withheld."""
+    rate = case.config.ngram_dropout
+    if not _ngram_params(case):
+        yield say("unused")
+    else:
+        yield say("some", rate=rate) if rate else say("none")
+
+
 def _ngram_params(case: RunCase) -> int:
     config = case.config
     tables = max(0, config.ngram_order - 1) if config.arch == "nanochat" else 0
@@ -109,5 +118,5 @@ def _ngram_params(case: RunCase) -> int:
 
 EFFECTS: Final[dict[str, Effect]] = {
     effect.__name__: effect
-    for effect in (arch, n_layer, n_head, n_embd, dropout, bias, ngram_order, ngram_rows)
+    for effect in (arch, n_layer, n_head, n_embd, dropout, bias, ngram_order, ngram_rows, ngram_dropout)
 }

@@ -141,7 +141,8 @@ def _how_to_keep(changed: list[str], loaded: LoadedConfig, run_dir: Path) -> str
     places = sorted({loaded.origins[name].rpartition(":")[0] or loaded.origins[name] for name in changed})
     if all(place.startswith("flag ") for place in places):
         return f"leave {', '.join('--' + name.replace('_', '-') for name in changed)} out, or start a new run"
-    return f"it comes from {', '.join(places)}; the run's own goes on: nanogpt train --resume --out-dir {run_dir}"
+    again = f"nanogpt train --resume --out-dir {run_dir}"
+    return f"it comes from {', '.join(places)}; the run's own goes on: {again}"
 
 
 def _agreed_checkpoint(run_dir: Path, dist: Distributed, reporter: Reporter) -> Checkpoint:

@@ -1,6 +1,7 @@
 """What may change when a run is gone on with is said, on the screen and in its records; the model may not."""
 
 import json
+from pathlib import Path
 
 from tests.cli.tiny_run import RUN, trained
 from tests.helpers import run_cli
@@ -53,3 +54,14 @@ def test_a_flag_is_judged_beside_the_runs_own_settings() -> None:
     result = run_cli("train", "--resume", "--n-embd", 32)
     assert result.code == 2
     assert "the architecture cannot change on resume: n_embd 16 → 32" in result.err
+
+
+def test_a_configuration_file_that_says_otherwise_is_named() -> None:
+    """Bug: nanoGPT's way, the file and --init_from=resume, was answered with flags to leave out."""
+    trained()
+    Path("mine.py").write_text("max_iters = 9\nn_layer = 3\n", encoding="utf-8")
+    result = run_cli("train", "mine.py", "--init_from=resume", f"--out_dir={RUN}")
+    assert result.code == 2
+    assert "the architecture cannot change on resume: n_layer 2 → 3" in result.err
+    told = f"it comes from mine.py; the run's own goes on: nanogpt train --resume --out-dir {RUN}"
+    assert told in result.err

@@ -54,7 +54,7 @@ def starting_point(
 ) -> tuple[Start, LoadedConfig]:
     """The model and state to begin with, and the configuration with what given weights decide."""
     if resume:
-        return _resume(loaded, dataset, run_dir, dist or Distributed(), reporter), loaded
+        return _resume(loaded, dataset, run_dir, dist or Distributed(), reporter)
     torch.manual_seed(loaded.config.seed)
     if loaded.config.init_from == "scratch":
         return _scratch(loaded.config, dataset), loaded
@@ -101,9 +101,10 @@ def _pretrained(loaded: LoadedConfig, dataset: Dataset) -> tuple[Start, LoadedCo
 
 def _resume(
     loaded: LoadedConfig, dataset: Dataset, run_dir: Path, dist: Distributed, reporter: Reporter
-) -> Start:
-    config = loaded.config
+) -> tuple[Start, LoadedConfig]:
     checkpoint = _agreed_checkpoint(run_dir, dist, reporter)
+    loaded = _as_nanogpt_resumes(loaded, checkpoint, reporter)
+    config = loaded.config
     known = checkpoint.dataset["fingerprint"]  # nanoGPT's checkpoints do not say what they were trained on
     if known and known != dataset.fingerprint:
         raise NanoGPTError(
@@ -133,12 +134,34 @@ def _resume(
         )
     shape = with_dropout(checkpoint.model, config)
     model = build_model(shape, checkpoint.weights())
-    return Start(model=model, state=checkpoint.state, checkpoint=checkpoint)
+    return Start(model=model, state=checkpoint.state, checkpoint=checkpoint), loaded
+
+
+def _as_nanogpt_resumes(loaded: LoadedConfig, checkpoint: Checkpoint, reporter: Reporter) -> LoadedConfig:
+    """nanoGPT takes a resumed model's shape from the checkpoint, whatever its .py config says; so do we."""
+    saved = checkpoint.model
+    written = [name for name in _ARCHITECTURE if Path(_place(loaded.origins[name])).suffix == ".py"]
+    kept = {
+        name: getattr(saved, name)
+        for name in written
+        if getattr(saved, name, None) not in (None, getattr(loaded.config, name))
+    }
+    if not kept:
+        return loaded
+    pairs = ", ".join(f"{name} = {value}" for name, value in kept.items())
+    where = ", ".join(sorted({_place(loaded.origins[name]) for name in kept}))
+    reporter.emit(Warned(message=f"the checkpoint's {pairs} stays: {where} cannot change a trained model"))
+    return loaded.replace(checkpoint.path.as_posix(), **kept)
+
+
+def _place(origin: str) -> str:
+    """`config/x.py:7` → `config/x.py`."""
+    return origin.rpartition(":")[0] or origin
 
 
 def _how_to_keep(changed: list[str], loaded: LoadedConfig, run_dir: Path) -> str:
     """What to type for the run's own architecture, by where another one comes from."""
-    places = sorted({loaded.origins[name].rpartition(":")[0] or loaded.origins[name] for name in changed})
+    places = sorted({_place(loaded.origins[name]) for name in changed})
     if all(place.startswith("flag ") for place in places):
         return f"leave {', '.join('--' + name.replace('_', '-') for name in changed)} out, or start a new run"
     again = f"nanogpt train --resume --out-dir {run_dir}"

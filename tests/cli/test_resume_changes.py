@@ -59,9 +59,21 @@ def test_a_flag_is_judged_beside_the_runs_own_settings() -> None:
 def test_a_configuration_file_that_says_otherwise_is_named() -> None:
     """Bug: nanoGPT's way, the file and --init_from=resume, was answered with flags to leave out."""
     trained()
-    Path("mine.py").write_text("max_iters = 9\nn_layer = 3\n", encoding="utf-8")
-    result = run_cli("train", "mine.py", "--init_from=resume", f"--out_dir={RUN}")
+    Path("mine.toml").write_text("max_iters = 9\nn_layer = 3\n", encoding="utf-8")
+    result = run_cli("train", "mine.toml", "--init_from=resume", f"--out_dir={RUN}")
     assert result.code == 2
     assert "the architecture cannot change on resume: n_layer 2 → 3" in result.err
-    told = f"it comes from mine.py; the run's own goes on: nanogpt train --resume --out-dir {RUN}"
+    told = f"it comes from mine.toml; the run's own goes on: nanogpt train --resume --out-dir {RUN}"
     assert told in result.err
+
+
+def test_a_nanogpt_config_gives_way_to_the_checkpoint() -> None:
+    """As in nanoGPT, whose first run may have overruled the file's shape by flags."""
+    trained()
+    Path("mine.py").write_text("max_iters = 9\nn_layer = 3\n", encoding="utf-8")
+    result = run_cli("train", "mine.py", "--init_from=resume", f"--out_dir={RUN}")
+    assert result.code == 0, result.err
+    assert "the checkpoint's n_layer = 2 stays: mine.py cannot change a trained model" in result.err
+    written = (RUN / "config.toml").read_text(encoding="utf-8")
+    assert "n_layer = 2" in written
+    assert "max_iters = 9" in written

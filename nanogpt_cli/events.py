@@ -235,6 +235,11 @@ class RunEnded(Event):
     wall_seconds: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Aborted(Event):
+    """A second signal ends the process now, in whatever it is: a screen gives the terminal back at once."""
+
+
 class Reporter(Protocol):
     """Whoever listens. `emit` must not raise for a reason of its own: a broken screen never stops a run."""
 

@@ -50,7 +50,7 @@ from nanogpt_cli.engine.start import padded_vocab_size, starting_point
 from nanogpt_cli.engine.summary import run_ended, run_started
 from nanogpt_cli.engine.trainer import TrainBatches, Trainer
 from nanogpt_cli.errors import DivergedError, LostPeerError, NanoGPTError
-from nanogpt_cli.events import Compiling, Notice, NullReporter, Reporter, RunEnded, Warned
+from nanogpt_cli.events import Aborted, Compiling, Notice, NullReporter, Reporter, RunEnded, Warned
 from nanogpt_cli.files import write_atomic, write_json
 
 
@@ -111,7 +111,10 @@ def _train(
     attempt.free_bytes = available_memory(hardware.device)
     if loaded.config.batch_size != AUTO:
         micro_batches_per_rank(loaded.config.gradient_accumulation_steps, dist.world_size)
-    with process_group(dist, loaded.config.backend, hardware.device), stop_on_signals() as stop:
+    with (
+        process_group(dist, loaded.config.backend, hardware.device),
+        stop_on_signals(lambda: reporter.emit(Aborted())) as stop,
+    ):
         start, loaded = starting_point(loaded, dataset, run_dir, resume=resume, reporter=reporter, dist=dist)
         for split in ("train", "val"):
             check_length(split, dataset.splits[split].tokens, loaded.config.block_size)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from nanogpt_cli.engine import checkpoint, flops, train, trainer
+from nanogpt_cli.engine import checkpoint, flops, interrupts, train, trainer
 from nanogpt_cli.engine.checkpoint import list_checkpoints, read_checkpoint
 from tests.cli.tiny_run import RUN, prepare
 from tests.cli.tiny_run import train as run_train
@@ -76,6 +76,7 @@ def test_one_signal_saves_at_the_next_iteration(
 def test_a_second_one_ends_the_run_at_once(
     phase: str, number: int, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(interrupts, "_BOUNCE_SECONDS", 0.0)
     result = interrupted(phase, number, 2, monkeypatch)
     assert result.code == code
     assert list_checkpoints(RUN) == []

@@ -38,9 +38,10 @@ def train_command(*options: object, run: Path = RUN, max_iters: int = 400) -> li
 class Process:
     """A running command whose output is kept in a file, so that no pipe can fill up."""
 
-    def __init__(self, command: list[str]) -> None:
+    def __init__(self, command: list[str], *, output: int | None = None) -> None:
+        """`output` is a file descriptor to write to instead, a terminal's for one."""
         with Path("process.log").open("w", encoding="utf-8") as log:
-            self.child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+            self.child = subprocess.Popen(command, stdout=output or log, stderr=subprocess.STDOUT)
 
     def __enter__(self) -> "Process":
         return self

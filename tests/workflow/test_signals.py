@@ -1,7 +1,9 @@
 """SIGINT and SIGTERM: save, say how to go on, and exit with the shell's code; a second one ends at once."""
 
+import contextlib
 import os
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -65,10 +67,45 @@ def test_a_second_signal_ends_at_once(number: int, code: int) -> None:
         process.wait_until(lambda: len(steps()) > 1)
         process.send(number)
         process.wait_until(lambda: os.path.exists("saving"))
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.child.wait(timeout=0.5)  # a second one at once would be taken for an echo of the first
         process.send(number)
         assert process.ended() == code
         assert "Traceback" not in process.output()
     assert list((RUN / "checkpoints").iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_a_second_signal_gives_the_terminal_back_from_inside_a_long_product() -> None:
+    """Python's handler does not run there; and the live table hides the cursor."""
+    prepare()
+    script = (
+        "import sys, torch\n"
+        "from nanogpt_cli.cli import app\n"
+        "from nanogpt_cli.engine.trainer import Trainer\n"
+        "def train_iteration(self, iter_num):\n"
+        "    matrix = torch.zeros(5120, 5120, dtype=torch.int64)\n"
+        "    open('multiplying', 'w').close()\n"
+        "    matrix @ matrix\n"
+        "Trainer.train_iteration = train_iteration\n"
+        "sys.exit(app.run(sys.argv[1:]))\n"
+    )
+    terminal, stderr = os.openpty()
+    with Process([sys.executable, "-c", script, *train_command()[3:]], output=stderr) as process:
+        os.close(stderr)
+        process.wait_until(lambda: os.path.exists("multiplying"))
+        process.send(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.child.wait(timeout=0.5)  # no handler has run
+        process.send(signal.SIGINT)
+        assert process.ended() == 130
+    shown = b""
+    with contextlib.suppress(OSError):  # how Linux tells that the last writer has closed its end
+        while piece := os.read(terminal, 1 << 16):
+            shown += piece
+    os.close(terminal)
+    assert 0 < shown.rindex(b"\x1b[?25l") < shown.rindex(b"\x1b[?25h")
+    assert shown.rstrip().endswith(b"stopped")
 
 
 def test_a_signal_before_the_first_iteration_does_no_harm() -> None:

@@ -100,6 +100,9 @@ class LiveReporter:
                 self.console.print(Text(event.message))
             case events.RunEnded():
                 self._end(event)
+            case events.Aborted():
+                self.close()
+                self.console.print("stopped")
 
     def close(self) -> None:
         """Give the terminal back, also after an error."""

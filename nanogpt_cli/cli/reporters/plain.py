@@ -51,6 +51,8 @@ def plain_lines(event: events.Event) -> list[str]:
             return [event.message]
         case events.RunEnded():
             return [ending_sentence(event)]
+        case events.Aborted():
+            return ["stopped"]
     return []
 
 

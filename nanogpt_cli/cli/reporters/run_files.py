@@ -35,6 +35,8 @@ class RunFilesReporter:
 
     def emit(self, event: events.Event) -> None:
         """Record the event."""
+        if isinstance(event, events.Aborted):
+            return  # the disk may be what the process is stuck in
         try:
             if self._writers is not None:
                 self._write(event)

@@ -54,6 +54,7 @@ class TrainState:
     val_loss: float | None = None
     best_val_loss: float | None = None
     best_val_iter: int | None = None
+    last_sample_iter: int | None = None
     pending_loss_sum: float = 0.0  # the log interval that a checkpoint cuts in two
     pending_iters: int = 0
     pending_norm_sum: float = 0.0

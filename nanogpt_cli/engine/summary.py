@@ -13,14 +13,16 @@ from nanogpt_cli.events import RunEnded, RunStarted
 
 def run_started(trainer: Trainer, dataset: Dataset, *, peak_source: str, resumed: bool) -> RunStarted:
     """The event that opens a run: what the panel above the table shows."""
-    config, hardware, model = trainer.config, trainer.hardware, trainer.raw_model
+    config, hardware, model, state = trainer.config, trainer.hardware, trainer.raw_model, trainer.state
+    done = {"eval": state.last_eval_iter, "sample": state.last_sample_iter}
     decay, no_decay = decay_groups(model)
     tokens_per_iter = trainer.meter.tokens_per_iter
     train_tokens = dataset.splits["train"].tokens
     return RunStarted(
         config=config,
         run_dir=str(trainer.run_dir),
-        resumed_from_iter=trainer.state.iter_num if resumed else None,
+        resumed_from_iter=state.iter_num if resumed else None,
+        resumed_with=tuple(name for name, at in done.items() if at == state.iter_num) if resumed else None,
         device=hardware.description,
         dtype=hardware.dtype_name,
         dtype_reason=hardware.dtype_reason,

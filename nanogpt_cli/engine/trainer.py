@@ -89,7 +89,6 @@ class Trainer:
         self.run_dir = run_dir
         self.preview = preview
         self.stop = stop or StopRequest()
-        self._first_iter = state.iter_num
         self.micro_batches = config.gradient_accumulation_steps // dist.world_size
         self.global_batch_size = config.batch_size * config.gradient_accumulation_steps
         self.meter = Meter(
@@ -246,8 +245,8 @@ class Trainer:
         return True
 
     def _sample_due(self, iter_num: int, last: bool) -> bool:
-        if self.preview is None or 0 < iter_num == self._first_iter:
-            return False  # the second: resumed from a checkpoint, whose sample was drawn before it was saved
+        if self.preview is None or self.state.last_sample_iter == iter_num:
+            return False  # the second: resumed from a checkpoint that was saved after its sample was drawn
         return last or iter_num % self.config.sample_interval == 0
 
     def _sample(self, iter_num: int) -> None:
@@ -256,6 +255,7 @@ class Trainer:
         self.meter.pause()
         try:
             drawn = self.preview.draw(iter_num, self.raw_model, self.hardware)
+            self.state.last_sample_iter = iter_num
             self.log.pauses.sample_ms = drawn.sample_ms
             self.reporter.emit(drawn)
         except Exception as error:  # memory, a tokenizer, a kernel: none of it concerns the training

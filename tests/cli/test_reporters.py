@@ -170,8 +170,10 @@ def test_what_was_said_before_the_run_is_recorded_too(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "train.log").read_text(encoding="utf-8").startswith("using preset cpu-tiny\n")
 
 
-def test_a_resumed_run_drops_what_it_will_do_again(tmp_path: Path) -> None:
-    """Killed in the line of step 13, after the checkpoint at 10."""
+@pytest.mark.parametrize("done", [(), ("eval",), ("sample",), ("eval", "sample")])
+def test_a_resumed_run_drops_what_it_will_do_again(done: tuple[str, ...], tmp_path: Path) -> None:
+    """Killed in the line of step 13, after the checkpoint at 10, which a stop may have saved before the
+    evaluation and the sample: then they are made once more. They were recorded twice."""
     reporter = RunFilesReporter(pytest.fail)
     reporter.emit(started(run_dir=str(tmp_path)))
     for event in (evaluated(0), step(5), evaluated(10), drawn(10), saved(10), step(10), drawn(12), step(12)):
@@ -181,19 +183,22 @@ def test_a_resumed_run_drops_what_it_will_do_again(tmp_path: Path) -> None:
         file.write('{"v":1,"event":"step","ste')
 
     again = RunFilesReporter(pytest.fail)
-    again.emit(started(run_dir=str(tmp_path), resumed_from_iter=10))
+    again.emit(started(run_dir=str(tmp_path), resumed_from_iter=10, resumed_with=done))
     again.emit(step(10))
     again.close()
     assert records(tmp_path) == [
         ("run", None),
         ("eval", 0),
         ("step", 5),
-        ("eval", 10),
-        ("sample", 10),
+        *((event, 10) for event in done),
         ("checkpoint", 10),
         ("run", None),
         ("step", 10),
     ]
+    again_logged = [line.split(":")[0] for line in (tmp_path / "train.log").read_text("utf-8").splitlines()]
+    assert again_logged.count("step 10") == done.count("eval")
+    # In the log all is cut from the first line that will be written again.
+    assert again_logged.count("sample 10") == (done == ("eval", "sample"))
 
 
 @pytest.mark.parametrize("line", ["[]", "3", "null", '"x"', "{", "", '{"step": "ten"}', "\ufffd"])
@@ -201,7 +206,7 @@ def test_lines_that_are_no_records_are_dropped(line: str, tmp_path: Path) -> Non
     path = tmp_path / "metrics.jsonl"
     good = '{"v":1,"event":"step","step":1}'
     path.write_text(f"{line}\n{good}\n", encoding="utf-8")
-    drop_records_from(path, 5)
+    drop_records_from(path, 5, ())
     assert path.read_text(encoding="utf-8") == good + "\n"
 
 

@@ -8,7 +8,7 @@ A full disk costs the records, never the run.
 import contextlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TextIO
 
@@ -19,9 +19,8 @@ from nanogpt_cli.files import write_atomic
 
 METRICS_FILE = "metrics.jsonl"
 LOG_FILE = "train.log"
-_ITERATION_LINE = re.compile(r"(iter|step|sample) (\d+): ")  # the first comes after a save, the others before
-# What happens at an iteration before its checkpoint is saved, and so is not done again by a resumed run.
-_OF_A_CHECKPOINT = {"eval", "sample", "checkpoint"}
+_ITERATION_LINE = re.compile(r"(iter|step|sample) (\d+): ")
+_RECORD_OF = {"iter": "step", "step": "eval", "sample": "sample"}  # nanoGPT's words and those of the metrics
 
 
 class RunFilesReporter:
@@ -57,8 +56,9 @@ class RunFilesReporter:
     def _open(self, start: events.RunStarted) -> None:
         folder = Path(start.run_dir)
         if start.resumed_from_iter is not None:
-            drop_records_from(folder / METRICS_FILE, start.resumed_from_iter)
-            drop_lines_from(folder / LOG_FILE, start.resumed_from_iter)
+            done = start.resumed_with or ()
+            drop_records_from(folder / METRICS_FILE, start.resumed_from_iter, done)
+            drop_lines_from(folder / LOG_FILE, start.resumed_from_iter, done)
         self._writers = []
         for name, reporter in ((METRICS_FILE, JsonLinesReporter), (LOG_FILE, PlainReporter)):
             stream = (folder / name).open("a", encoding="utf-8", newline="\n")
@@ -73,11 +73,11 @@ class RunFilesReporter:
             writer.emit(event)
 
 
-def drop_records_from(path: Path, iter_num: int) -> None:
+def drop_records_from(path: Path, iter_num: int, done: Collection[str]) -> None:
     """Remove what a killed run recorded beyond the checkpoint at `iter_num`, and a line cut in two.
 
-    Steps from iter_num on will be done again; an evaluation or a sample at iter_num came before it
-    was saved, and stays.
+    Steps from iter_num on will be done again. An "eval" or a "sample" at iter_num stays if it is `done`: the
+    checkpoint was saved after it.
     """
     if not path.is_file():
         return
@@ -86,15 +86,15 @@ def drop_records_from(path: Path, iter_num: int) -> None:
         try:
             record = json.loads(line)
             step, event = record.get("step", -1), record.get("event")
-            if step < iter_num or (step == iter_num and event in _OF_A_CHECKPOINT):
+            if step < iter_num or (step == iter_num and event in {*done, "checkpoint"}):
                 kept.append(line)
         except (ValueError, AttributeError, TypeError):
             continue  # the line the run was killed in, or nobody's record
     write_atomic(path, "".join(line + "\n" for line in kept))
 
 
-def drop_lines_from(path: Path, iter_num: int) -> None:
-    """Cut train.log before the first line of an iteration beyond the checkpoint at `iter_num`.
+def drop_lines_from(path: Path, iter_num: int, done: Collection[str]) -> None:
+    """Cut train.log before the first line that a run going on from the checkpoint at `iter_num` writes again.
 
     It is in order, as every earlier continuation has cut it too. A line without an end is the one the run
     was killed in.
@@ -104,8 +104,8 @@ def drop_lines_from(path: Path, iter_num: int) -> None:
     kept = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
         said = _ITERATION_LINE.match(line)
-        beyond = said and (int(said[2]) >= iter_num if said[1] == "iter" else int(said[2]) > iter_num)
-        if beyond or not line.endswith("\n"):
+        again = said and (int(said[2]), _RECORD_OF[said[1]] not in done) >= (iter_num, True)
+        if again or not line.endswith("\n"):
             break
         kept.append(line)
     write_atomic(path, "".join(kept))

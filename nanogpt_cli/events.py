@@ -48,9 +48,7 @@ class RunStarted(Event):
     config: TrainConfig
     run_dir: str
     resumed_from_iter: int | None
-    resumed_with: tuple[str, ...] | None = (
-        None  # "eval", "sample": done at that iteration before it was saved
-    )
+    resumed_with: tuple[str, ...] | None = None  # "eval", "sample": done there before it was saved
     device: str  # "cpu (AMD EPYC, 2 threads)"
     dtype: str
     dtype_reason: str

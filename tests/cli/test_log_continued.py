@@ -96,9 +96,10 @@ def test_what_a_stop_kept_from_being_done_is_done_by_the_continuation_and_record
     def kill(*_args: object, **_options: object) -> None:
         raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(Saver, "save", kill)
-        run_cli("train", "--resume", "--out-dir", RUN)
+        with pytest.raises(Killed):
+            run_cli("train", "--resume", "--out-dir", RUN)
     assert [step for step, _ in recorded(RUN, "eval")] == [0, 3]
 
     assert run_cli("train", "--resume", "--out-dir", RUN).code == 0

@@ -21,7 +21,7 @@ from nanogpt_cli.engine.distributed import from_environment, micro_batches_per_r
 from nanogpt_cli.engine.free_memory import available_memory
 from nanogpt_cli.engine.memory import estimate_memory
 from nanogpt_cli.engine.models.base import LanguageModel, ModelConfig
-from nanogpt_cli.engine.models.registry import new_model
+from nanogpt_cli.engine.models.registry import new_model, skeleton
 from nanogpt_cli.engine.out_of_memory import is_out_of_memory
 from nanogpt_cli.engine.schedule import learning_rate
 from nanogpt_cli.engine.start import Start, model_shape, padded_vocab_size, starting_point
@@ -58,8 +58,7 @@ def forecast(
     for split in ("train", "val"):
         check_length(split, dataset.splits[split].tokens, config.block_size)
     shape = start.model.config if start else model_shape(config, padded_vocab_size(dataset))
-    with torch.device("meta"):
-        skeleton = new_model(shape)
+    shapes = skeleton(shape)
     memory = estimate_memory(config, shape.vocab_size, hardware)
     on_cpu = hardware.device.type == "cpu"  # whose cores and memory several processes share
     available = available_memory(hardware.device)
@@ -70,15 +69,15 @@ def forecast(
         micro_batches=config.gradient_accumulation_steps,
         eval_batches=config.eval_iters,
         share=1.0 if on_cpu else 1 / world_size,
-        flops_per_token=flops.model_flops_per_token(skeleton),
+        flops_per_token=flops.model_flops_per_token(shapes),
         peak_flops=peak,
     )
     fits = available is None or memory.total_bytes < available
     timing = _timing(start, shape, dataset, config, hardware, work, reporter) if fits else None
     facts = text_facts(dataset, block_size=config.block_size, batch_size=config.batch_size, seed=config.seed)
     first_iter = start.state.iter_num if start and resume else 0
-    matmul_flops = 6.0 * skeleton.num_matmul_params()
-    names = dict(skeleton.named_parameters())
+    matmul_flops = 6.0 * shapes.num_matmul_params()
+    names = dict(shapes.named_parameters())
     made = RunForecast(
         run_dir=str(run_dir),
         resumed_from_iter=first_iter if resume else None,
@@ -98,7 +97,7 @@ def forecast(
         words_per_token=facts.words_per_token,
         unigram_loss=facts.unigram_loss,
         batch_spread=facts.batch_spread,
-        n_params=skeleton.num_params(),
+        n_params=shapes.num_params(),
         n_params_total=sum(p.numel() for p in names.values()),
         n_block_params=sum(p.numel() for name, p in names.items() if ".0." in name),
         n_vocab_params=sum(p.numel() for name, p in names.items() if name.endswith(_VOCAB_TABLES)),

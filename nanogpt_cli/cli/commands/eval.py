@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from nanogpt_cli.cli import console
+from nanogpt_cli.cli.loading import load_torch
 from nanogpt_cli.cli.options import DeviceOption, DtypeOption, JsonOption, QuietOption
 from nanogpt_cli.errors import NanoGPTError
 
@@ -39,6 +40,7 @@ def eval_command(
     quiet: QuietOption = False,
 ) -> None:
     """Measure loss, perplexity and bits per byte over every token of a split."""
+    load_torch()
     from nanogpt_cli.engine.device import choose_inference_hardware
     from nanogpt_cli.engine.evaluate import evaluate
     from nanogpt_cli.engine.runs import load_run

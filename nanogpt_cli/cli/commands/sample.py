@@ -10,6 +10,7 @@ import typer
 
 from nanogpt_cli.cli import console
 from nanogpt_cli.cli.dialogue import show, write_in_turns
+from nanogpt_cli.cli.loading import load_torch
 from nanogpt_cli.cli.options import DeviceOption, DtypeOption, JsonOption, QuietOption
 from nanogpt_cli.config.schema import SETTINGS
 from nanogpt_cli.errors import NanoGPTError, UsageError
@@ -140,6 +141,7 @@ def sample_command(
     _check_compile(compile, quiet=quiet)
     text = _read_prompt(prompt)
 
+    load_torch()
     from nanogpt_cli.engine.device import choose_inference_hardware
     from nanogpt_cli.engine.sampling import Sampling
     from nanogpt_cli.engine.writing import Writer

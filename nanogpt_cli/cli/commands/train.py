@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nanogpt_cli.cli import console, explain_settings
+from nanogpt_cli.cli.loading import load_torch
 from nanogpt_cli.cli.options import ARGUMENTS, UNKNOWN, JsonOption, QuietOption, with_settings
 from nanogpt_cli.config.load import PROJECT_FILE, LoadedConfig, load_config
 from nanogpt_cli.config.presets import choose_preset, preset_names
@@ -204,6 +205,7 @@ def _new_job(
     if loaded.config.init_from == "resume":
         return _resumed_job(configs, preset, flags, reporter)
     dataset = _dataset(loaded.config.dataset, reporter)
+    load_torch()
     if not configs and preset is None:
         from nanogpt_cli.engine.device import resolve_device
 
@@ -232,6 +234,7 @@ def _new_job(
 def _resumed_job(
     configs: list[Path], preset: str | None, flags: dict[str, str | bool], reporter: _Delayed
 ) -> _Job:
+    load_torch()
     from nanogpt_cli.engine.runs import choose_checkpoint, foreign_ckpt, newest_run, resumed_settings
 
     if preset is not None:

@@ -1,9 +1,11 @@
 """The architectures by name, and a model built from what a checkpoint says."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from nanogpt_cli.engine.models.base import LanguageModel, ModelConfig
 from nanogpt_cli.engine.models.gpt2 import GPT2, GPT2Config
@@ -20,6 +22,12 @@ def new_model(config: ModelConfig) -> LanguageModel:
     return NanoChat(config)
 
 
+def skeleton(config: ModelConfig) -> LanguageModel:
+    """A model of shapes alone, on the device `meta`: nothing is allocated, drawn or computed."""
+    with torch.device("meta"), _Undrawn():
+        return new_model(config)
+
+
 def model_config(arch: str, values: Mapping[str, Any]) -> ModelConfig:
     """A configuration from a checkpoint's words; raises KeyError or TypeError for what is unknown."""
     return CONFIGS[arch](**values)
@@ -27,8 +35,29 @@ def model_config(arch: str, values: Mapping[str, Any]) -> ModelConfig:
 
 def build_model(config: ModelConfig, weights: Mapping[str, Tensor]) -> LanguageModel:
     """A model with the given weights; what is tied was stored once, and is tied again."""
-    model = new_model(config)
+    with _Undrawn():
+        model = new_model(config)
     result = model.load_state_dict(weights, strict=False)
     assert set(result.missing_keys) <= model.tied, result
     assert not result.unexpected_keys, result
     return model
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves new weights as they are in memory: they will be replaced, and drawing GPT-2's takes a second.
+
+    It takes as long, whatever the size, on the device `meta`: there torch draws through its compiler's
+    decompositions, and loads the compiler for it.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":  # all of them take a tensor and return it
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)

@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 
 from nanogpt_cli.config.schema import TrainConfig
+from nanogpt_cli.data.allocator import keep_freed_memory
 from nanogpt_cli.errors import UsageError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -54,6 +55,8 @@ def choose_hardware(config: TrainConfig, *, local_rank: int | None = None) -> Ha
         # TF32 for what autocast leaves in float32, as nanoGPT.
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
+    elif device.type == "cpu":
+        keep_freed_memory()
     dtype_name, dtype_reason = _choose_dtype(config.dtype, device)
     compiled, compile_reason = _choose_compile(config.compile, device)
     return Hardware(

@@ -50,6 +50,15 @@ def test_auto_on_a_machine_without_accelerators() -> None:
     assert "cpu" in hardware.compile_reason
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.usefixtures("two_gpus")
+def test_a_cpu_keeps_freed_memory(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+    monkeypatch.setattr(module, "keep_freed_memory", lambda: kept.append(True))
+    choose_hardware(tiny_config(device=device))
+    assert kept == ([True] if device == "cpu" else [])
+
+
 @pytest.mark.usefixtures("two_gpus")
 def test_auto_on_a_machine_with_gpus() -> None:
     hardware = choose_hardware(tiny_config(device="auto", dtype="auto", compile="auto"))

@@ -25,8 +25,11 @@ class Optimizer(torch.optim.Optimizer):
         inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """As torch's."""
-        inspect.unwrap(torch.optim.Optimizer.zero_grad)(self, set_to_none)
+        """Drop every gradient; torch's keeps books for its profiler besides."""
+        assert set_to_none, "gradients are made anew by each backward pass"
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
 
     def adamw_step(self, group: dict[str, Any], *, fused: bool, eps: float) -> None:
         """One AdamW step for the parameters of `group` that have a gradient."""

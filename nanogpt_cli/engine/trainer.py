@@ -165,15 +165,17 @@ class Trainer:
         lr = set_rates(self.optimizer, iter_num, self.config)
         self._seed_dropout(iter_num)
 
-        loss_sum = torch.zeros((), device=self.hardware.device)
+        loss_sum: Tensor | None = None
         for micro in range(self.micro_batches):
             inputs, targets = self._micro_batch(iter_num, micro)  # each (B, T)
             with self.dist.gradient_sync(self.model, enabled=micro == self.micro_batches - 1):
                 with self.hardware.autocast():
                     loss = self.model(inputs, targets)[1]  # the logits are freed before the backward pass
-                self.scaler.scale(loss / self.micro_batches).backward()
-            loss_sum += loss.detach()
-        loss_mean = loss_sum / self.micro_batches
+                share = loss / self.micro_batches if self.micro_batches > 1 else loss
+                self.scaler.scale(share).backward()
+            loss_sum = loss.detach().clone() if loss_sum is None else loss_sum + loss.detach()
+        assert loss_sum is not None, "there is at least one micro-batch"
+        loss_mean = loss_sum / self.micro_batches if self.micro_batches > 1 else loss_sum
 
         self.scaler.unscale_(self.optimizer)
         clip = self.config.grad_clip or math.inf  # an infinite limit only measures
@@ -285,8 +287,8 @@ class Trainer:
     def _is_finite(self, loss: Tensor, grad_norm: Tensor) -> bool:
         """Whether every rank's loss and gradient may reach the weights. Note: this reads the device."""
         # With a GradScaler an infinite gradient is routine: it skips the step and lowers the scale.
-        healthy = loss.isfinite() if self.scaler.is_enabled() else loss.isfinite() & grad_norm.isfinite()
-        return not self.dist.any(not bool(healthy), self.hardware.device)
+        healthy = math.isfinite(float(loss)) and (self.scaler.is_enabled() or math.isfinite(float(grad_norm)))
+        return not self.dist.any(not healthy, self.hardware.device)
 
     def _nonfinite(self, iter_num: int, loss: float, grad_norm: float) -> None:
         """Record the batch; then stop, or let the run go on with the next one if the settings say so."""

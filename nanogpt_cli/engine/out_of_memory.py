@@ -72,14 +72,7 @@ def out_of_memory(attempt: Attempt) -> NanoGPTError:
         free = free_for_one(hardware, local_processes(attempt.world_size), attempt.free_bytes)
         estimate = estimator(attempt.vocab_size, hardware, attempt.world_size)
         needed = estimate(config)
-        offers = cheapest_changes(
-            config,
-            estimate,
-            limit=_limit(needed, free),
-            world_size=attempt.world_size,
-            bfloat16=_computes_bfloat16(hardware),
-            fixed_shape=config.init_from != "scratch" or bool(list_checkpoints(attempt.run_dir)),
-        )
+        offers = cheapest_offers(attempt, hardware, estimate, needed, free)
     except (RuntimeError, MemoryError):  # so little memory is left that even the estimate finds none
         return NanoGPTError(what, "close other programs, or choose a smaller model: --preset cpu-tiny")
     told = f"{what}: the run needs about {in_words(needed)}"
@@ -91,6 +84,20 @@ def out_of_memory(attempt: Attempt) -> NanoGPTError:
         return NanoGPTError(told, smaller)
     details = tuple(f"{offer.flags}  ({offer.why}: about {in_words(offer.n_bytes)})" for offer in offers)
     return NanoGPTError(told, f"{_command(attempt)} {offers[0].flags}", details=details)
+
+
+def cheapest_offers(
+    attempt: Attempt, hardware: Hardware, estimate: Estimate, needed: int, free: int | None
+) -> list[Offer]:
+    """`cheapest_changes` for a run that needs `needed` bytes where `free` are free, or did not suffice."""
+    return cheapest_changes(
+        attempt.config,
+        estimate,
+        limit=_limit(needed, free),
+        world_size=attempt.world_size,
+        bfloat16=_computes_bfloat16(hardware),
+        fixed_shape=attempt.config.init_from != "scratch" or bool(list_checkpoints(attempt.run_dir)),
+    )
 
 
 def cheapest_changes(

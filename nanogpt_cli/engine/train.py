@@ -34,6 +34,7 @@ from nanogpt_cli.engine.distributed import (
 )
 from nanogpt_cli.engine.free_memory import available_memory
 from nanogpt_cli.engine.interrupts import stop_on_signals
+from nanogpt_cli.engine.memory_warning import warn_of_memory
 from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.optim import build_optimizer
 from nanogpt_cli.engine.out_of_memory import Attempt, is_out_of_memory, out_of_memory
@@ -115,6 +116,8 @@ def _train(
         process_group(dist, loaded.config.backend, hardware.device),
         stop_on_signals(lambda: reporter.emit(Aborted())) as stop,
     ):
+        if dist.is_main and loaded.config.init_from == "scratch":  # given weights decide the shape below
+            warn_of_memory(attempt, reporter)
         start, loaded = starting_point(loaded, dataset, run_dir, resume=resume, reporter=reporter, dist=dist)
         for split in ("train", "val"):
             check_length(split, dataset.splits[split].tokens, loaded.config.block_size)
@@ -130,6 +133,8 @@ def _train(
                 model=model,
             )
         attempt.config = config = loaded.config
+        if dist.is_main and config.init_from != "scratch":
+            warn_of_memory(attempt, reporter)
         if resume and (changed := changed_settings(run_dir, config)):
             reporter.emit(Notice(message=f"changed since this run was last started: {changed}"))
         strategy = _place(model, config, hardware, dist, reporter)

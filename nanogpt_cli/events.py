@@ -215,6 +215,7 @@ class RunEnded(Event):
     """The run is over: `reason` is finished, eval_only, SIGINT, SIGTERM or nonfinite."""
 
     reason: str
+    saved: bool = True  # False: an evaluation alone, which has nothing to save or to go on with
     run_dir: str
     iters: int
     final_train_loss: float | None

@@ -134,7 +134,10 @@ def resumed_settings(run_dir: Path) -> Layer:
     """What a run was trained with, to lie below the flags of its continuation; also a run of nanoGPT's."""
     if (ckpt := foreign_ckpt(run_dir)) is not None:
         return Layer(origin=str(ckpt), values=read_ckpt_settings(ckpt))
-    return read_file(run_dir / CONFIG_FILE)
+    layer = read_file(run_dir / CONFIG_FILE)
+    # A run that was only evaluated in between trains on when it is asked to.
+    values = {name: value for name, value in layer.values.items() if name != "eval_only"}
+    return dataclasses.replace(layer, values=values)
 
 
 def all_runs(root: Path = OUT_ROOT) -> list[Path]:

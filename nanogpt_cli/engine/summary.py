@@ -60,6 +60,7 @@ def run_ended(trainer: Trainer, reason: str, *, peak_source: str, wall_seconds: 
     memory = peak_memory(trainer.hardware.device)
     return RunEnded(
         reason=reason,
+        saved=not trainer.config.eval_only,
         run_dir=str(trainer.run_dir),
         iters=state.iter_num,
         final_train_loss=state.train_loss

@@ -144,7 +144,8 @@ class Trainer:
             if self._eval_due(iter_num, last) and not stopping:
                 stopping = not self._evaluate(iter_num)
             if stopping and self.stop.signal_name:
-                self.reporter.emit(Notice(message=f"{self.stop.signal_name}: saving, then stopping"))
+                then = "stopping" if self.config.eval_only else "saving, then stopping"
+                self.reporter.emit(Notice(message=f"{self.stop.signal_name}: {then}"))
             if self._sample_due(iter_num, last) and not stopping:
                 self._sample(iter_num)
             if self.saver.due(self.state, last=last, stopping=stopping):

@@ -77,3 +77,12 @@ def test_a_nanogpt_config_gives_way_to_the_checkpoint() -> None:
     written = (RUN / "config.toml").read_text(encoding="utf-8")
     assert "n_layer = 2" in written
     assert "max_iters = 9" in written
+
+
+def test_a_run_that_was_evaluated_in_between_trains_on() -> None:
+    """`--resume --eval-only` was written down with the run's settings: from then on it only evaluated."""
+    trained()
+    evaluated = run_cli("train", "--resume", "--eval-only", "--json")
+    assert evaluated.json()["reason"] == "eval_only", evaluated.err
+    result = run_cli("train", "--resume", "--max-iters", 9, "--json")
+    assert (result.json()["reason"], result.json()["iters"]) == ("finished", 9)

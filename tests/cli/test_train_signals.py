@@ -71,6 +71,24 @@ def test_one_signal_saves_at_the_next_iteration(
     assert resumed.json()["iters"] == 6
 
 
+def test_an_evaluation_alone_is_neither_saved_nor_to_be_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped by a signal it said "interrupted and saved", and to go on with --resume."""
+    prepare()
+    real = trainer.estimate_loss
+
+    def signalled(*args: Any, **options: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return real(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "estimate_loss", signalled)
+        result = run_train("--eval_only=True")
+    assert result.code == 130
+    assert "\nSIGINT: stopping\ninterrupted after 0 iterations in 0:0" in result.err
+    assert "saved" not in result.err
+    assert "--resume" not in result.err
+
+
 @pytest.mark.parametrize(("number", "code"), SIGNALS, ids=["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_second_one_ends_the_run_at_once(

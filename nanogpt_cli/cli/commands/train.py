@@ -263,7 +263,7 @@ def _resumed_job(
 
 def _print_result(result: RunEnded) -> None:
     document = dataclasses.asdict(result)
-    del document["best_checkpoint"]
+    del document["best_checkpoint"], document["saved"]
     console.print_json({"schema_version": 1, **document})
 
 
@@ -289,7 +289,7 @@ def _is_main_process() -> bool:
 def _say_result(result: RunEnded, *, json: bool, quiet: bool) -> None:
     if json:
         _print_result(result)
-    if result.reason in _EXIT_CODES:
+    if result.reason in _EXIT_CODES and result.saved:
         console.next_step(f"nanogpt train --resume --out-dir {result.run_dir}", quiet=quiet)
     elif result.reason == "finished":
         console.next_step(f'nanogpt sample {result.run_dir} --prompt "..."', quiet=quiet)

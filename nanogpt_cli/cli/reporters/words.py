@@ -80,7 +80,10 @@ def sample_line(event: SampleDrawn) -> str:
 
 def ending_sentence(event: RunEnded) -> str:
     """How the run ended, in one line."""
-    text = f"{_ENDINGS[event.reason]} after {event.iters} iterations in {duration(event.wall_seconds)}"
+    ending = _ENDINGS[event.reason]
+    if not event.saved:
+        ending = ending.removesuffix(" and saved")
+    text = f"{ending} after {event.iters} iterations in {duration(event.wall_seconds)}"
     if event.best_val_loss is not None:
         text += f", best val loss {event.best_val_loss:.4f} at iteration {event.best_val_iter}"
     return text

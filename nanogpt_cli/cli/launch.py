@@ -26,6 +26,8 @@ _GRACE_SECONDS: Final = 5.0  # for the others to say why they, too, cannot go on
 # Still running, done, or stopped by a signal: then the others are saving, which may take long.
 _ORDERLY: Final = frozenset({None, EXIT_OK, EXIT_SIGINT, EXIT_SIGTERM})
 _PARENT: Final = "NANOGPT_LAUNCHER_PID"
+_FOLDER: Final = "NANOGPT_LAUNCHER_DIR"
+_RUN: Final = "run.txt"
 
 
 def launch(arguments: Sequence[str], processes: int) -> int:
@@ -40,18 +42,45 @@ def launch(arguments: Sequence[str], processes: int) -> int:
     }
     # The processes share the cores: torch would start as many threads as there are cores in each.
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-    with tempfile.TemporaryDirectory(prefix="nanogpt-") as folder:
-        ranks = [_start(arguments, rank, environment, Path(folder)) for rank in range(processes)]
+    with tempfile.TemporaryDirectory(prefix="nanogpt-") as name:
+        folder = Path(name)
+        environment[_FOLDER] = name
+        ranks = [_start(arguments, rank, environment, folder) for rank in range(processes)]
         with _Forwarding(ranks):
             failed = _wait(ranks)
         if failed is None:
             return EXIT_OK
-        if failed != 0:
-            said = (Path(folder) / f"{failed}.txt").read_text(encoding="utf-8", errors="replace").strip()
-            console.note(
-                f"process {failed} of {processes} ended with code {ranks[failed].returncode}:\n{said}"
-            )
-        return _exit_code(ranks[failed].returncode)
+        code = ranks[failed].returncode
+        if failed != 0 and (said := _read(folder / f"{failed}.txt")):
+            console.note(f"process {failed} of {processes} ended with code {code}:\n{said}")
+        if code < 0 and _exit_code(code) not in _ORDERLY:
+            _tell_killed(failed, processes, signal.Signals(-code).name, _read(folder / _RUN))
+        return _exit_code(code)
+
+
+def tell_launcher(run_dir: Path) -> None:
+    """In process 0: the launcher is to know the run's folder, should this process be killed."""
+    if folder := os.environ.get(_FOLDER):
+        (Path(folder) / _RUN).write_text(str(run_dir), encoding="utf-8")
+
+
+def _tell_killed(rank: int, processes: int, number: str, run_dir: str) -> None:
+    """A process that a signal has ended could not say anything itself, nor give the terminal back."""
+    console.stderr_console().show_cursor(True)
+    told = f"process {rank} of {processes} was ended by {number}"
+    if number == "SIGKILL":
+        told += ", as Linux does it when the memory runs out"
+    if run_dir and any(Path(run_dir).glob("checkpoints/iter_*/COMPLETE")):
+        hint = (
+            f"go on from the last checkpoint: nanogpt train --resume --out-dir {run_dir} --nproc {processes}"
+        )
+    else:
+        hint = "no checkpoint was saved; the same command with --explain tells how much memory it needs"
+    console.print_error(told, hint)
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
 
 
 def stop_when_orphaned() -> None:

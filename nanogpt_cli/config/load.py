@@ -23,7 +23,7 @@ PROJECT_FILE = "nanogpt.toml"
 DATA_ROOT = Path("data")
 NANOGPT_DATASET = "openwebtext"
 # Variables of ours that are no settings of a run.
-_OTHER_ENVIRONMENT = {"NANOGPT_LANG", "NANOGPT_CACHE_DIR", "NANOGPT_LAUNCHER_PID"}
+_OTHER_ENVIRONMENT = {"NANOGPT_LANG", "NANOGPT_CACHE_DIR", "NANOGPT_LAUNCHER_PID", "NANOGPT_LAUNCHER_DIR"}
 
 
 @dataclass(frozen=True, kw_only=True)

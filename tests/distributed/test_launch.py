@@ -21,12 +21,12 @@ FLAGS = [
     *("--gradient_accumulation_steps=4", "--lr_decay_iters=8", "--warmup_iters=2"),
     *("--eval_interval=100000", "--eval_iters=3", "--log_interval=1"),
 ]
-# Python reads it at its start: process 1 then ends in iteration 3 in the way it is told.
+# Python reads it at its start: a process then ends in iteration 3 in the way it is told.
 DYING = """
 import os
 import sys
 
-if os.environ.get("RANK") == "1":
+if os.environ.get("RANK") == "{rank}":
     from nanogpt_cli.engine.trainer import Trainer
 
     real = Trainer.train_iteration
@@ -75,13 +75,13 @@ def test_two_processes_do_what_one_does() -> None:
     assert [s["loss"] for s in steps("two")] == pytest.approx([s["loss"] for s in steps("one")], abs=1e-5)
 
 
-def endless_run_of_two(way: str, strategy: str) -> tuple[int, str, float]:
-    """Exit code, what was said, and the seconds from `way`, done by process 1 in iteration 3, to the end."""
+def endless_run_of_two(way: str, strategy: str, *options: str, rank: int = 1) -> tuple[int, str, float]:
+    """Exit code, what was said, and the seconds from `way`, done by a process in iteration 3, to the end."""
     Path("dying").mkdir()
     marked = f"open('struck', 'w').close(); {way}"
-    Path("dying/sitecustomize.py").write_text(DYING.format(way=marked), encoding="utf-8")
+    Path("dying/sitecustomize.py").write_text(DYING.format(way=marked, rank=rank), encoding="utf-8")
     path = os.pathsep.join(["dying", *filter(None, [os.environ.get("PYTHONPATH")])])
-    flags = (*FLAGS, "--nproc=2", "--max_iters=100000", "--out_dir=out/x", f"--strategy={strategy}")
+    flags = (*FLAGS, "--nproc=2", "--max_iters=100000", "--out_dir=out/x", f"--strategy={strategy}", *options)
     with start(*flags, PYTHONPATH=path) as process:
         _, err = process.communicate(timeout=120)
     return process.returncode, err, time.time() - Path("struck").stat().st_mtime
@@ -92,7 +92,7 @@ def endless_run_of_two(way: str, strategy: str) -> tuple[int, str, float]:
     ("way", "strategy", "said", "code"),
     [
         ("raise ValueError('cosmic ray')", "ddp", "ValueError: cosmic ray", 1),
-        ("os.kill(os.getpid(), 9)", "fsdp", "process 1 of 2 ended with code -9", 137),
+        ("os.kill(os.getpid(), 9)", "fsdp", "error: process 1 of 2 was ended by SIGKILL, as Linux", 137),
     ],
 )
 def test_one_that_fails_ends_all_within_seconds(way: str, strategy: str, said: str, code: int) -> None:
@@ -103,8 +103,26 @@ def test_one_that_fails_ends_all_within_seconds(way: str, strategy: str, said: s
     assert said in err
     # What process 0 says, and no traceback of it:
     assert "error: another process of this run has ended" in err
+    assert err.splitlines()[-1].startswith("hint: ") or code == 1
     assert len(steps("x")) <= 4
     assert seconds < 30  # 2 to 5 on a quiet machine: the last is what the others are given to say why
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+@pytest.mark.parametrize("saved", [True, False])
+def test_the_launcher_speaks_for_a_process_0_that_was_killed(saved: bool) -> None:
+    """It has the terminal and everything to say; the system's OOM killer left nothing but the prompt."""
+    saving = ("--save_interval=2",) if saved else ()
+    ended, err, _ = endless_run_of_two("os.kill(os.getpid(), 9)", "ddp", *saving, rank=0)
+    assert ended == 137
+    said, hint = err.splitlines()[-2:]
+    assert said == "error: process 0 of 2 was ended by SIGKILL, as Linux does it when the memory runs out"
+    if saved:
+        command = "nanogpt train --resume --out-dir out/x --nproc 2"
+        assert hint == f"hint: go on from the last checkpoint: {command}"
+    else:
+        assert "no checkpoint was saved; the same command with --explain" in hint
 
 
 @pytest.mark.slow

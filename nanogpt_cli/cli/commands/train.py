@@ -107,12 +107,13 @@ def train_command(
             )
         return
 
-    from nanogpt_cli.cli.launch import stop_when_orphaned
+    from nanogpt_cli.cli.launch import stop_when_orphaned, tell_launcher
     from nanogpt_cli.cli.reporters import train_reporter
     from nanogpt_cli.engine.train import train
 
     stop_when_orphaned()
-
+    if _is_main_process():
+        tell_launcher(job.run_dir)
     ending = _Ending()
     screen = Tee(train_reporter(quiet=quiet or not _is_main_process()), ending)
     reporter.pour_into(screen)

@@ -31,8 +31,17 @@ class Optimizer(torch.optim.Optimizer):
             for parameter in group["params"]:
                 parameter.grad = None
 
-    def adamw_step(self, group: dict[str, Any], *, fused: bool, eps: float) -> None:
+    def step(  # type: ignore[override]
+        self, closure: Callable[[], float] | None = None, *, found_inf: Tensor | None = None
+    ) -> None:
+        """Update every parameter that has a gradient; nothing where `found_inf`, on the device, is 1."""
+        raise NotImplementedError
+
+    def adamw_step(
+        self, group: dict[str, Any], *, fused: bool, eps: float, found_inf: Tensor | None = None
+    ) -> None:
         """One AdamW step for the parameters of `group` that have a gradient."""
+        assert fused or found_inf is None, "only the fused kernel can be told on the device to do nothing"
         parameters = [p for p in group["params"] if p.grad is not None]
         if not parameters:
             return
@@ -51,6 +60,7 @@ class Optimizer(torch.optim.Optimizer):
             [],
             [state["step"] for state in states],
             fused=fused,
+            found_inf=found_inf,
             amsgrad=False,
             beta1=group["betas"][0],
             beta2=group["betas"][1],
@@ -71,11 +81,13 @@ class AdamW(Optimizer):
         self._fused = fused
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient."""
+    def step(  # type: ignore[override]
+        self, closure: Callable[[], float] | None = None, *, found_inf: Tensor | None = None
+    ) -> None:
+        """Update every parameter that has a gradient; nothing where `found_inf`, on the device, is 1."""
         assert closure is None, "the trainer computes gradients itself"
         for group in self.param_groups:
-            self.adamw_step(group, fused=self._fused, eps=DEFAULT_EPS)
+            self.adamw_step(group, fused=self._fused, eps=DEFAULT_EPS, found_inf=found_inf)
 
 
 def gradient(parameter: nn.Parameter) -> Tensor:

@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import gc
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -103,7 +104,12 @@ class Distributed:
 
 def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
     """Scale the gradients down to the norm `limit`; their norm before that, of all ranks' shards together."""
-    norm = nn.utils.clip_grad_norm_(parameters, limit)
+    measure = getattr(nn.utils, "get_total_norm", None)  # torch 2.6 and later
+    if measure is not None and limit == math.inf:
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norm: Tensor = measure(gradients)  # without multiplying all of them by one
+    else:
+        norm = nn.utils.clip_grad_norm_(parameters, limit)
     # Of shards it is each rank's part of the sum, which is added up only when asked for.
     return cast("Any", norm).full_tensor() if hasattr(norm, "full_tensor") else norm
 

@@ -59,31 +59,41 @@ class MuonAdamW(Optimizer):
         self._dist = dist or Distributed()
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient."""
+    def step(  # type: ignore[override]
+        self, closure: Callable[[], float] | None = None, *, found_inf: Tensor | None = None
+    ) -> None:
+        """Update every parameter that has a gradient; nothing where `found_inf`, on the device, is 1."""
         assert closure is None, "the trainer computes gradients itself"
         for group in self.param_groups:
             if group["kind"] == "muon":
-                self._muon(group, [p for p in group["params"] if p.grad is not None])
+                self._muon(group, [p for p in group["params"] if p.grad is not None], found_inf)
             else:
-                self.adamw_step(group, fused=self._fused, eps=_ADAM_EPS)
+                self.adamw_step(group, fused=self._fused, eps=_ADAM_EPS, found_inf=found_inf)
 
-    def _muon(self, group: dict[str, Any], parameters: list[nn.Parameter]) -> None:
+    def _muon(self, group: dict[str, Any], parameters: list[nn.Parameter], found_inf: Tensor | None) -> None:
+        bad = None if found_inf is None else found_inf.bool()
         by_shape: dict[torch.Size, list[nn.Parameter]] = {}
         for parameter in parameters:
             by_shape.setdefault(parameter.shape, []).append(parameter)
         for shape, same in by_shape.items():
             gradients = torch.stack([gradient(p) for p in same])  # (n, rows, columns), this rank's rows
             momentum = torch.stack([local(self._momentum_buffer(p)) for p in same])
+            before = None if bad is None else momentum.clone()
             momentum.lerp_(gradients, 1 - group["momentum"])
             nesterov = gradients.lerp(momentum, group["momentum"])
             update = self._orthogonalize(nesterov, same[0], group["rounds"])
             # A tall matrix gets longer steps: its update's entries are smaller for the same spectral norm.
             scale = group["lr"] * math.sqrt(max(1.0, shape[0] / shape[1]))
+            share = 1 - group["lr"] * group["weight_decay"]
+            kept: float | Tensor = share
+            if bad is not None and before is not None:  # chosen, not multiplied: NaN times zero is NaN
+                momentum = torch.where(bad, before, momentum)
+                update = update.masked_fill(bad, 0.0)
+                kept = torch.full((), share, device=update.device).masked_fill(bad, 1.0)
             for parameter, buffer, direction in zip(same, momentum, update, strict=True):
                 local(self.state[parameter]["momentum_buffer"]).copy_(buffer)
                 weights = local(parameter)
-                weights.mul_(1 - group["lr"] * group["weight_decay"])
+                weights.mul_(kept)
                 weights.sub_(direction.to(weights.dtype), alpha=scale)
 
     def _orthogonalize(self, stack: Tensor, parameter: nn.Parameter, rounds: int) -> Tensor:

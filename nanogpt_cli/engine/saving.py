@@ -64,14 +64,16 @@ class Saver:
             or improved
             or (evaluated_now and self.config.always_save_checkpoint)
             or (interval > 0 and iter_num % interval == 0)
-            or self._minutes_over()
+            or self._minutes_over(iter_num)
         )
 
-    def _minutes_over(self) -> bool:
+    def _minutes_over(self, iter_num: int) -> bool:
         """Whether save_minutes have passed since the last save; clocks differ, so one rank's yes is all's."""
         minutes = self.config.save_minutes
         if minutes <= 0:
             return False
+        if self.dist.world_size > 1 and iter_num % self.config.log_interval:
+            return False  # asking each other waits for the devices, which a log line does anyway
         overdue = time.monotonic() - self._saved_at >= 60 * minutes
         return self.dist.any(overdue, next(self.model.parameters()).device)
 

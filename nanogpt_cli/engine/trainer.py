@@ -8,19 +8,19 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from nanogpt_cli.config.schema import TrainConfig
 from nanogpt_cli.data.batches import Batches
-from nanogpt_cli.engine.checkpoint import (
-    TrainState,
-    list_checkpoints,
-)
+from nanogpt_cli.engine.adamw import Optimizer
+from nanogpt_cli.engine.checkpoint import TrainState, list_checkpoints
 from nanogpt_cli.engine.device import Hardware
 from nanogpt_cli.engine.distributed import Distributed, clip_gradients
 from nanogpt_cli.engine.evaluate import estimate_loss, to_device
+from nanogpt_cli.engine.guard import LATE_ITERS, Guard, Verdict
 from nanogpt_cli.engine.health import SkipBudget, nonfinite_words
 from nanogpt_cli.engine.interrupts import StopRequest
 from nanogpt_cli.engine.meter import Meter, Norms
@@ -76,7 +76,9 @@ class Trainer:
         peak_flops: float | None,
         preview: Preview | None = None,
         stop: StopRequest | None = None,
+        late: int | None = None,
     ) -> None:
+        """`late`: by how many iterations a number that is not finite is noticed late; None: what suits."""
         self.config = config
         self.model = model
         self.raw_model = raw_model
@@ -110,6 +112,16 @@ class Trainer:
         if state.scaler and self.scaler.is_enabled():
             self.scaler.load_state_dict(state.scaler)
         self.skips = SkipBudget()
+        scaled = self.scaler.is_enabled()
+        can_wait = hardware.device.type == "cuda" and not scaled and isinstance(optimizer, Optimizer)
+        self.guard = Guard(
+            device=hardware.device,
+            dist=dist,
+            late=late if late is not None else LATE_ITERS if can_wait else 0,
+            once=config.on_nonfinite == "stop",
+            scaled=scaled,
+        )
+        self._peer_stops = False
         self.saver = Saver(
             config=config,
             run_dir=run_dir,
@@ -140,7 +152,9 @@ class Trainer:
             self.state.iter_num, self.config.max_iters + 1
         ):  # +1: the last pass only evaluates
             last = iter_num == self.config.max_iters or self.config.eval_only
-            stopping = self._stop_requested()
+            stopping = self._peer_stops if self._stops_late else self._stop_requested()
+            if last or stopping or self._eval_due(iter_num, last) or self._sample_due(iter_num, last):
+                self._hear(all_of_them=True)
             if self._eval_due(iter_num, last) and not stopping:
                 stopping = not self._evaluate(iter_num)
             if stopping and self.stop.signal_name:
@@ -149,6 +163,7 @@ class Trainer:
             if self._sample_due(iter_num, last) and not stopping:
                 self._sample(iter_num)
             if self.saver.due(self.state, last=last, stopping=stopping):
+                self._hear(all_of_them=True)
                 self.meter.pause()
                 start = time.perf_counter()
                 self.saver.save(self.state, self.meter, must=last or stopping)
@@ -181,20 +196,75 @@ class Trainer:
         self.scaler.unscale_(self.optimizer)
         clip = self.config.grad_clip or math.inf  # an infinite limit only measures
         grad_norm = clip_gradients(self.raw_model.parameters(), clip)
-        finite = self._is_finite(loss_mean, grad_norm)
-        if finite:
-            self.skips.ok()
-            self.scaler.step(self.optimizer)
-        else:
-            self._nonfinite(iter_num, float(loss_mean), float(grad_norm))
-        self.scaler.update()
+        self._step(iter_num, loss_mean, grad_norm)
         self.optimizer.zero_grad(set_to_none=True)
 
         self.state.iter_num = iter_num + 1
         self.state.tokens_seen += self.meter.tokens_per_iter
-        self.meter.add(loss_mean if finite else None, grad_norm)
-        if iter_num % self.config.log_interval == 0:
+        logging = iter_num % self.config.log_interval == 0
+        self._hear(all_of_them=logging)
+        if logging:
             self.log.emit(iter_num, lr, self.state.tokens_seen)
+
+    # --- What is not finite
+
+    def _step(self, iter_num: int, loss: Tensor, grad_norm: Tensor) -> None:
+        """The optimizer's step, which does nothing where loss or gradient are not finite on some rank."""
+        if self.guard.late:
+            stop = self.stop.signal_name is not None
+            found = self.guard.ask(iter_num, self.state.tokens_seen, loss, grad_norm, stop=stop)
+            cast("Optimizer", self.optimizer).step(found_inf=found)
+            return
+        verdict = self.guard.judge(iter_num, self.state.tokens_seen, loss, grad_norm)
+        self._take(verdict)
+        if verdict.finite:
+            self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def _hear(self, *, all_of_them: bool) -> None:
+        """Act on verdicts that come late."""
+        for verdict in self.guard.verdicts(all_of_them=all_of_them):
+            self._peer_stops |= verdict.stop
+            self._take(verdict)
+
+    def _take(self, verdict: Verdict) -> None:
+        if verdict.finite:
+            self.skips.ok()
+        else:
+            self._nonfinite(verdict)
+        self.meter.add(verdict.loss if verdict.finite else None, verdict.grad_norm)
+
+    def _nonfinite(self, verdict: Verdict) -> None:
+        """Record the batch; then stop, or let the run go on with the next one if the settings say so."""
+        iter_num, (loss, grad_norm) = verdict.iter_num, verdict.values
+        skip = self.config.on_nonfinite == "skip"
+        within_budget = self.skips.spend()
+        offsets = self.batches.train.starts(iter_num, self.global_batch_size)
+        self.reporter.emit(
+            NonFinite(
+                iter_num=iter_num,
+                loss=loss,
+                grad_norm=grad_norm,
+                data_offsets=tuple(int(offset) for offset in offsets),
+                skipped=skip and within_budget,
+            )
+        )
+        words = nonfinite_words(loss, grad_norm)
+        if skip and within_budget:
+            self.reporter.emit(Warned(message=f"iteration {iter_num} is skipped: {words}"))
+            return
+        # Iterations that were done before the verdict came are none of the run's.
+        self.state.iter_num, self.state.tokens_seen = iter_num, verdict.tokens_seen
+        if not skip:
+            raise self._diverged(iter_num, f"{words}; the weights were not touched")
+        raise self._diverged(
+            iter_num, f"{words}; {self.skips.total - 1} batches were skipped before it, which is enough"
+        )
+
+    @property
+    def _stops_late(self) -> bool:
+        """Whether the ranks tell each other of a signal by their verdicts, without waiting for the device."""
+        return self.guard.late > 0 and self.dist.world_size > 1
 
     # --- Once in a while
 
@@ -284,35 +354,6 @@ class Trainer:
 
     def _stop_requested(self) -> bool:
         return self.dist.any(self.stop.signal_name is not None, self.hardware.device)
-
-    def _is_finite(self, loss: Tensor, grad_norm: Tensor) -> bool:
-        """Whether every rank's loss and gradient may reach the weights. Note: this reads the device."""
-        # With a GradScaler an infinite gradient is routine: it skips the step and lowers the scale.
-        healthy = math.isfinite(float(loss)) and (self.scaler.is_enabled() or math.isfinite(float(grad_norm)))
-        return not self.dist.any(not healthy, self.hardware.device)
-
-    def _nonfinite(self, iter_num: int, loss: float, grad_norm: float) -> None:
-        """Record the batch; then stop, or let the run go on with the next one if the settings say so."""
-        skip = self.config.on_nonfinite == "skip"
-        within_budget = self.skips.spend()
-        offsets = self.batches.train.starts(iter_num, self.global_batch_size)
-        self.reporter.emit(
-            NonFinite(
-                iter_num=iter_num,
-                loss=loss,
-                grad_norm=grad_norm,
-                data_offsets=tuple(int(offset) for offset in offsets),
-                skipped=skip and within_budget,
-            )
-        )
-        words = nonfinite_words(loss, grad_norm)
-        if not skip:
-            raise self._diverged(iter_num, f"{words}; the weights were not touched")
-        if not within_budget:
-            raise self._diverged(
-                iter_num, f"{words}; {self.skips.total - 1} batches were skipped before it, which is enough"
-            )
-        self.reporter.emit(Warned(message=f"iteration {iter_num} is skipped: {words}"))
 
     def _diverged(self, iter_num: int, reason: str) -> DivergedError:
         """The error that names the last good checkpoint and a rate to go on with."""

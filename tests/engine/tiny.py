@@ -105,6 +105,7 @@ def build_trainer(
     model: LanguageModel | None = None,
     stop: StopRequest | None = None,
     peak_flops: float | None = None,
+    late: int | None = None,
 ) -> Trainer:
     """A trainer as `engine.train` builds it, from `checkpoint` if there is one, else from the seed."""
     config = config or tiny_config()
@@ -134,6 +135,7 @@ def build_trainer(
         flops_per_token=flops.model_flops_per_token(model),
         peak_flops=peak_flops,
         stop=stop,
+        late=late,
     )
 
 

@@ -78,6 +78,36 @@ def load_config(
     here wins over a `preset = "…"` key inside a TOML file. `environment` defaults to os.environ. Raises
     UsageError listing every problem found, and those `problems` found before.
     """
+    layers, preset = _layers(files, preset, flags, environment, base)
+    label = preset or (Path(files[-1]).stem if files else "run")
+    loaded = merge(layers, label=label, problems=problems)
+    if not loaded.config.dataset and any(Path(path).suffix == ".py" for path in files):
+        return _with_nanogpts_dataset(loaded)
+    return loaded
+
+
+def load_setting(
+    name: str, *files: str | Path, preset: str | None = None, flags: Mapping[str, object] | None = None
+) -> Value:
+    """One setting as `load_config` finds it, whatever the others are: they may be meant for a resumed run,
+    over whose own settings they agree, and over the defaults they do not.
+    """
+    layers, _ = _layers(files, preset, flags, None, None)
+    alone = [
+        dataclasses.replace(layer, values={key: value for key, value in layer.values.items() if key == name})
+        for layer in layers
+    ]
+    return cast("Value", getattr(merge(alone, label=name).config, name))
+
+
+def _layers(
+    files: Sequence[str | Path],
+    preset: str | None,
+    flags: Mapping[str, object] | None,
+    environment: Mapping[str, str] | None,
+    base: Layer | None,
+) -> tuple[list[Layer], str | None]:
+    """The layers from the lowest to the highest, and the preset among them."""
     layers = [read_file(Path(path)) for path in files]
     preset = preset or next((layer.preset for layer in reversed(layers) if layer.preset), None)
     if base is not None:
@@ -86,11 +116,7 @@ def load_config(
         layers.insert(0, read_preset(preset))
     layers.append(_environment_layer(os.environ if environment is None else environment))
     layers.append(Layer(origin="flag", values=flags or {}))
-    label = preset or (Path(files[-1]).stem if files else "run")
-    loaded = merge(layers, label=label, problems=problems)
-    if not loaded.config.dataset and any(Path(path).suffix == ".py" for path in files):
-        return _with_nanogpts_dataset(loaded)
-    return loaded
+    return layers, preset
 
 
 def _with_nanogpts_dataset(loaded: LoadedConfig) -> LoadedConfig:

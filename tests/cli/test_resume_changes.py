@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.tiny_run import RUN, trained
 from tests.helpers import run_cli
 
@@ -54,6 +56,22 @@ def test_a_flag_is_judged_beside_the_runs_own_settings() -> None:
     result = run_cli("train", "--resume", "--n-embd", 32)
     assert result.code == 2
     assert "the architecture cannot change on resume: n_embd 16 → 32" in result.err
+
+
+@pytest.mark.parametrize("asked", ["flag", "file"])
+def test_a_file_is_judged_beside_the_runs_own_settings(asked: str) -> None:
+    """Bug: as with a flag; the file says the run's own width, and nothing of its heads."""
+    trained()
+    in_file = 'init_from = "resume"' if asked == "file" else ""
+    settings = f'n_embd = 16\nn_layer = 2\nmax_iters = 7\nout_dir = "{RUN.as_posix()}"\n{in_file}\n'
+    Path("more.toml").write_text(settings.replace("16", "50"), encoding="utf-8")
+    refused = run_cli("train", "more.toml", *(["--resume"] if asked == "flag" else []))
+    assert refused.code == 2
+    assert "the architecture cannot change on resume: n_embd 16 → 50" in refused.err
+    Path("more.toml").write_text(settings, encoding="utf-8")
+    result = run_cli("train", "more.toml", "--json", *(["--resume"] if asked == "flag" else []))
+    assert result.code == 0, result.err
+    assert result.json()["iters"] == 7
 
 
 def test_a_configuration_file_that_says_otherwise_is_named() -> None:

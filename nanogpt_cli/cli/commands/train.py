@@ -12,7 +12,7 @@ import typer
 from nanogpt_cli.cli import console, explain_settings
 from nanogpt_cli.cli.loading import load_torch
 from nanogpt_cli.cli.options import ARGUMENTS, UNKNOWN, JsonOption, QuietOption, with_settings
-from nanogpt_cli.config.load import PROJECT_FILE, LoadedConfig, load_config
+from nanogpt_cli.config.load import PROJECT_FILE, LoadedConfig, load_config, load_setting
 from nanogpt_cli.config.presets import choose_preset, preset_names
 from nanogpt_cli.errors import EXIT_OK, EXIT_SIGINT, EXIT_SIGTERM, DivergedError, UsageError
 from nanogpt_cli.events import Event, Notice, Progress, Reporter, RunEnded, Tee, Warned
@@ -202,9 +202,9 @@ def _new_job(
     if not configs and Path(PROJECT_FILE).is_file():
         configs = [Path(PROJECT_FILE)]
         reporter.emit(Notice(message=f"using {PROJECT_FILE}"))
-    loaded = load_config(*configs, preset=preset, flags=flags)
-    if loaded.config.init_from == "resume":
+    if load_setting("init_from", *configs, preset=preset, flags=flags) == "resume":
         return _resumed_job(configs, preset, flags, reporter)
+    loaded = load_config(*configs, preset=preset, flags=flags)
     dataset = _dataset(loaded.config.dataset, reporter)
     load_torch()
     if not configs and preset is None:
@@ -246,10 +246,8 @@ def _resumed_job(
         project = [Path(PROJECT_FILE)]
         told = f"of {PROJECT_FILE} only out_dir is read: a resumed run keeps its own settings, flags apply"
         reporter.emit(Notice(message=told))
-    # Other flags are looked at below, over the run's own settings: with the defaults they might contradict.
-    place = {name: value for name, value in flags.items() if name == "out_dir"}
-    named = load_config(*project, preset=preset, flags=place).config.out_dir
-    run_dir = Path(named) if named else newest_run()
+    named = load_setting("out_dir", *project, preset=preset, flags=flags)
+    run_dir = Path(str(named)) if named else newest_run()
     if (ckpt := foreign_ckpt(run_dir)) is not None:
         reporter.emit(Notice(message=f"going on from nanoGPT's {ckpt}"))
     else:

@@ -65,8 +65,11 @@ class Generation:
         ids = torch.from_numpy(np.asarray(prompt, dtype=np.int64)).to(device)
         self._seen: torch.Tensor | None = None  # (B, V) bool: what stands in each text
         self._prompt = ids
-        self._context = ids[-block_size:].expand(len(seeds), -1)  # (B, T): what the next draw may see
-        self._unread = self._context  # its end, which the decoder has not read
+        self._length = min(len(ids), block_size)
+        # (B, block_size + 1): the first `_length` may be seen by the next draw, if they fit into block_size.
+        self._context = ids.new_empty(len(seeds), block_size + 1)
+        self._context[:, : self._length] = ids[-block_size:]
+        self._unread = self._context[:, : self._length]  # their end, which the decoder has not read
         room = block_size if max_new_tokens is None else min(block_size, len(prompt) + max_new_tokens)
         decoder.start(len(seeds), room)
 
@@ -79,10 +82,14 @@ class Generation:
         drawn = self.sampling.draw(logits, self._generators, self._seen_in(logits))
         if self._seen is not None:
             self._seen.scatter_(1, drawn, True)
-        self._context = torch.cat((self._context, drawn), dim=1)
+        self._context[:, self._length] = drawn[:, 0]
+        self._length += 1
         self._unread = drawn
         self._left = None if self._left is None else self._left - 1
-        tokens = list(zip(self.active, drawn[:, 0].tolist(), strict=True))
+        ids = [row[0] for row in drawn.tolist()]
+        tokens = list(zip(self.active, ids, strict=True))
+        if self.stop_token not in ids:
+            return tokens
         for number, token in tokens:
             if token == self.stop_token:
                 self.drop(number)
@@ -90,9 +97,11 @@ class Generation:
 
     def _read(self) -> torch.Tensor:
         """Logits (B, V) after the context, which moves on first where it is full."""
-        block_size = self._decoder.config.block_size
-        if self._context.shape[1] > block_size:
-            self._context = self._unread = self._context[:, -self._keep :]
+        if self._length > self._decoder.config.block_size:
+            newest = self._context[:, self._length - self._keep : self._length].clone()
+            self._length = self._keep
+            self._context[:, : self._keep] = newest
+            self._unread = newest
             self._decoder.forget()
         return self._decoder.read(self._unread)
 

@@ -20,8 +20,9 @@ class KVCache:
         self.length = 0
         self.size = size
         self._layers = config.n_layer
+        self._width = config.n_embd
         shape = (2 * config.n_layer, batch, config.n_head, size, config.head_size)
-        self._buffer = torch.empty(shape, device=device, dtype=_stored(device, dtype))
+        self.buffer = torch.empty(shape, device=device, dtype=_stored(device, dtype))
         # Of the forward pass under way: where its keys and values go, and all there are then, layer by layer.
         self._slots: tuple[Tensor, ...] = ()
         self._filled: tuple[Tensor, ...] = ()
@@ -32,27 +33,32 @@ class KVCache:
         """A forward pass over the next `count` tokens starts: from here on they belong to `length`."""
         end = self.length + count
         assert end <= self.size, "the caller clears the cache before it overflows"
-        self._slots = self._buffer[:, :, :, self.length : end].chunk(self._layers)
-        self._filled = self._buffer[:, :, :, :end].unbind()
+        self._slots = self.buffer.narrow(3, self.length, count).chunk(self._layers)
+        self._filled = self.buffer.narrow(3, 0, end).unbind()
         self._causal = self.length == 0 and count > 1
         self._mask = None
         if self.length and count > 1:  # token t sees all before the pass, and the pass up to itself
-            ones = torch.ones(count, end, dtype=torch.bool, device=self._buffer.device)
+            ones = torch.ones(count, end, dtype=torch.bool, device=self.buffer.device)
             self._mask = ones.tril(self.length)
         self.length = end
 
     def attend(self, layer: int, q: Tensor, kv: Tensor) -> Tensor:
-        """Keep keys and values kv (2, B, H, T, D) of a layer; queries q (B, H, T, D) → (B, H, T, D)."""
+        """Keep keys and values kv (2, B, H, T, D) of a layer; queries q of all T tokens, or of the last.
+
+        q (B, H, T or 1, D) → (B·T or B, C), in the format of q.
+        """
         self._slots[layer].copy_(kv)
         keys, values = self._filled[2 * layer], self._filled[2 * layer + 1]
         same = q.dtype == keys.dtype  # no call where there is nothing to cast
+        every = q.shape[2] == kv.shape[3]  # else the last, which sees all
         y = F.scaled_dot_product_attention(
             q if same else q.to(keys.dtype),
             keys,
             values,
-            attn_mask=self._mask,
-            is_causal=self._causal,
+            attn_mask=self._mask if every else None,
+            is_causal=self._causal and every,
         )
+        y = y.transpose(1, 2).reshape(-1, self._width)
         return y if same else y.to(q.dtype)
 
     def clear(self) -> None:
@@ -61,7 +67,7 @@ class KVCache:
 
     def keep(self, rows: list[int]) -> None:
         """Go on with these sequences alone."""
-        self._buffer = self._buffer[:, rows]
+        self.buffer = self.buffer[:, rows]
 
 
 def bytes_per_sequence(config: ModelConfig, size: int, dtype: torch.dtype, device: torch.device) -> int:

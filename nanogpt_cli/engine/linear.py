@@ -3,12 +3,11 @@
 One token at a time is bound by reading the weights: what counts is their bytes, and a product that reads
 them at the memory's speed. `F.linear` of one row does not on every CPU: for matrices larger than the caches
 oneDNN's product takes 0.75 of its time in float32, and with bfloat16 laid out in blocks beforehand 0.6 of
-its time in bfloat16, 0.45 in float32 (torch 2.13, one core of a Zen 5). Small ones stay with it: its call
-costs 10 µs less.
+its time in bfloat16, 0.45 in float32 (torch 2.13, one core of a Zen 5). Small ones are read from the caches,
+and the call counts: oneDNN's costs 10 µs more; `torch.mm` of a transposed copy takes 0.83 of F.linear's time.
 """
 
-from collections.abc import Callable
-from functools import partial
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
@@ -16,41 +15,86 @@ from torch.nn import functional as F
 
 from nanogpt_cli.engine.device import Hardware, has_fast_cpu_bfloat16
 
-Linear = Callable[[Tensor], Tensor]  # (..., in) → (..., out)
-MakeLinear = Callable[[Tensor, Tensor | None], Linear]  # of a weight (out, in) and a bias (out)
-
 _LARGE = 1 << 20  # elements: 4 MB in float32, more than a core's own cache
 
 
-def make_linear(hardware: Hardware) -> MakeLinear:
-    """How products are made on this device in this format; their results are in `hardware.dtype`."""
+class Linear(ABC):
+    """x (N, in) → x·Wᵀ + b (N, out)."""
 
-    def made(weight: Tensor, bias: Tensor | None) -> Linear:
-        weight, bias = weight.detach(), bias.detach() if bias is not None else None
-        if hardware.device.type == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-            if hardware.dtype == torch.bfloat16 and has_fast_cpu_bfloat16():
-                return _blocked_bfloat16(weight, bias)
-            if hardware.dtype == torch.float32 and weight.numel() >= _LARGE:
-                return _onednn(weight.contiguous(), bias)
-        return _plain(weight.to(hardware.dtype), bias.to(hardware.dtype) if bias is not None else None)
+    @abstractmethod
+    def __call__(self, x: Tensor) -> Tensor:
+        """The product, in the format that products are made in."""
 
-    return made
+    def into(self, x: Tensor, out: Tensor) -> None:
+        """The product, written to `out` (N, out), perhaps of another format."""
+        out.copy_(self(x))
 
-
-def _plain(weight: Tensor, bias: Tensor | None) -> Linear:
-    dtype = weight.dtype
-    if dtype == torch.float32:
-        return partial(F.linear, weight=weight, bias=bias)
-    return lambda x: F.linear(x.to(dtype), weight, bias)
+    def onto(self, x: Tensor, y: Tensor) -> None:
+        """Add the product of `y` to `x` (N, out), in place."""
+        x.add_(self(y))
 
 
-def _onednn(weight: Tensor, bias: Tensor | None) -> Linear:
-    """oneDNN's product, the one torch.compile puts in place of F.linear."""
-    product = torch.ops.mkldnn._linear_pointwise
-    dtype = weight.dtype
-    return lambda x: product(x.to(dtype), weight, bias, "none", [], "")
+def make_linear(hardware: Hardware, weight: Tensor, bias: Tensor | None) -> Linear:
+    """The product with weight (out, in) and bias (out) as this device does it fastest in `hardware.dtype`."""
+    weight, bias = weight.detach(), bias.detach() if bias is not None else None
+    on_cpu = hardware.device.type == "cpu"
+    if on_cpu and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        if hardware.dtype == torch.bfloat16 and has_fast_cpu_bfloat16():
+            weight = weight.to(torch.bfloat16).contiguous()
+            packed = torch.ops.mkldnn._reorder_linear_weight(weight, 1)
+            return _OneDNN(packed, bias.to(torch.bfloat16) if bias is not None else None)
+        if hardware.dtype == torch.float32 and weight.numel() >= _LARGE:
+            return _OneDNN(weight.contiguous(), bias)
+    if is_small(hardware, weight):
+        return _Small(weight, bias)
+    return _Plain(weight.to(hardware.dtype), bias.to(hardware.dtype) if bias is not None else None)
 
 
-def _blocked_bfloat16(weight: Tensor, bias: Tensor | None) -> Linear:
-    packed = torch.ops.mkldnn._reorder_linear_weight(weight.to(torch.bfloat16).contiguous(), 1)
-    return _onednn(packed, bias.to(torch.bfloat16) if bias is not None else None)
+def is_small(hardware: Hardware, weight: Tensor) -> bool:
+    """Whether a product reads its weights from a processor's caches, in float32; it has a copy of them."""
+    on_cpu = hardware.device.type == "cpu"
+    return on_cpu and hardware.dtype == torch.float32 and weight.numel() < _LARGE
+
+
+class _Plain(Linear):
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self._weight, self._bias = weight, bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.linear(x.to(self._weight.dtype), self._weight, self._bias)
+
+
+class _OneDNN(Linear):
+    """The product that torch.compile puts in place of F.linear."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self._weight, self._bias, self._dtype = weight, bias, weight.dtype
+        self._product = torch.ops.mkldnn._linear_pointwise.default
+
+    def __call__(self, x: Tensor) -> Tensor:
+        found: Tensor = self._product(x.to(self._dtype), self._weight, self._bias, "none", [], "")
+        return found
+
+
+class _Small(Linear):
+    """Float32 within the caches: one call each, the bias and what is added to going with it."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self._transposed = weight.t().contiguous()  # (in, out)
+        self._bias = bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self._bias is None:
+            return torch.mm(x, self._transposed)
+        return torch.addmm(self._bias, x, self._transposed)
+
+    def into(self, x: Tensor, out: Tensor) -> None:
+        if self._bias is None:
+            torch.mm(x, self._transposed, out=out)
+        else:
+            torch.addmm(self._bias, x, self._transposed, out=out)
+
+    def onto(self, x: Tensor, y: Tensor) -> None:
+        x.addmm_(y, self._transposed)
+        if self._bias is not None:
+            x.add_(self._bias)

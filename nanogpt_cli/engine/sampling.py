@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+_TINY = 1e-6  # no logit divided by it overflows
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
@@ -36,8 +38,9 @@ class Sampling:
             logits = torch.where(seen, penalised, logits)
         if self.temperature == 0:
             return torch.ones_like(logits[:, :1]), logits.argmax(dim=1, keepdim=True)
-        # A tiny temperature must not give NaN.
-        logits = (logits - logits.amax(dim=1, keepdim=True)) / self.temperature
+        if self.temperature < _TINY:  # must not give NaN
+            logits = logits - logits.amax(dim=1, keepdim=True)
+        logits = logits / self.temperature
         ids = None
         words = logits.shape[1]
         kept = min(self.top_k or words, words)
@@ -57,6 +60,10 @@ class Sampling:
         if self.temperature == 0:
             assert ids is not None, "the likeliest"
             return ids
-        rows = zip(weights, generators, strict=True)
-        choice = torch.stack([torch.multinomial(row, 1, generator=generator) for row, generator in rows])
+        # Each weight over an exponential number of its own: the largest ratio is a candidate's with the
+        # probability of its weight. torch.multinomial does this too, and first looks for what cannot be here.
+        exponential = torch.empty_like(weights)
+        for row, generator in enumerate(generators):
+            exponential[row].exponential_(generator=generator)
+        choice = weights.div_(exponential).argmax(dim=1, keepdim=True)
         return choice if ids is None else ids.gather(1, choice)

@@ -18,10 +18,14 @@ class TextStream:
         self._stop = [string for string in stop if string]
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
+        self._bytes: dict[int, bytes] = {}  # of the tokens met so far
 
     def feed(self, token: int) -> str:
         """The text that this token completes; empty where it is in the middle of something."""
-        return self._release(self._decoder.decode(self._tokenizer.decode_bytes([token])))
+        if (met := self._bytes.get(token)) is None:
+            met = self._bytes[token] = self._tokenizer.decode_bytes([token])
+        text = self._decoder.decode(met)
+        return self._release(text) if self._stop else text
 
     def close(self) -> str:
         """What is left at the end; a character cut off shows as a replacement."""

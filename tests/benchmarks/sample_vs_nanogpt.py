@@ -9,8 +9,9 @@ after the other, and the ratio within a round is what counts; wall time first, p
 which a busy machine disturbs less. Start-up is measured as a user meets it: both commands on a checkpoint
 of the character model, from start to exit.
 
-The floor of a token: the bytes of the weights that it is multiplied with, over the bandwidth at which
-this process reads memory (a sum over 256 MB).
+The floor of a pass, in which each text gets a token: the bytes of the weights that it is multiplied with,
+over the bandwidth at which this process reads as many bytes again and again (a sum): a small model's come
+from the processor's caches, a large one's from the memory.
 """
 
 import argparse
@@ -60,22 +61,19 @@ def main() -> None:
     parser.add_argument("--only", choices=[*SHAPES, "start-up"])
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    bandwidth = memory_bandwidth()
     print(
         f"torch {torch.__version__}, Python {platform.python_version()}, {cpu_name()}, "
-        f"{args.threads} thread(s), {bandwidth / 1e9:.1f} GB/s"
+        f"{args.threads} thread(s)"
     )
     theirs = load_peer(args.nanogpt)
     for name, (shape, count) in SHAPES.items():
         if args.only in (None, name):
-            compare(theirs, name, shape, count, args.repeats, bandwidth)
+            compare(theirs, name, shape, count, args.repeats)
     if args.only in (None, "start-up"):
         compare_commands(theirs, args.nanogpt.resolve(), args.repeats)
 
 
-def compare(
-    peer: ModuleType, name: str, shape: dict[str, Any], count: int, repeats: int, bandwidth: float
-) -> None:
+def compare(peer: ModuleType, name: str, shape: dict[str, Any], count: int, repeats: int) -> None:
     """One shape: nanoGPT, then each way of ours, as often as `repeats` says."""
     torch.manual_seed(0)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -104,12 +102,13 @@ def compare(
         f"\n{name}, {count} new tokens. nanoGPT: {statistics.median(r[0] for r in everything):.1f} tokens/s"
     )
     for way, results in rounds.items():
-        floor = multiplied * (2 if "bfloat16" in way else 4) / bandwidth
+        n_bytes = multiplied * (2 if "bfloat16" in way else 4)
+        floor = reading_seconds(n_bytes)
         print(
             f"  {way:20} {statistics.median(r[2] for r in results):8.1f} tokens/s, "
             f"{statistics.median(r[2] / r[0] for r in results):5.1f}× nanoGPT "
             f"({statistics.median(r[3] / r[1] for r in results):.1f}× by processor time); "
-            f"the weights alone: {1e3 * floor:.2f} ms, {1 / floor:.0f} passes/s"
+            f"to read {n_bytes / 1e6:.1f} MB of weights: {1e3 * floor:.2f} ms, {1 / floor:.0f} passes/s"
         )
 
 
@@ -182,15 +181,15 @@ def elapsed(command: list[str], folder: Path, environment: dict[str, str]) -> fl
     return time.perf_counter() - start
 
 
-def memory_bandwidth() -> float:
-    """Bytes per second of reading 256 MB, the best of ten."""
-    block = torch.ones(1 << 26)
+def reading_seconds(n_bytes: int) -> float:
+    """The shortest time in which so many bytes are read that have been read before."""
+    block = torch.ones(n_bytes // 4)
     seconds = []
-    for _ in range(10):
+    for _ in range(max(10, (1 << 28) // n_bytes)):
         start = time.perf_counter()
         block.sum()
         seconds.append(time.perf_counter() - start)
-    return block.nbytes / min(seconds)
+    return min(seconds)
 
 
 def load_peer(nanogpt: Path) -> ModuleType:

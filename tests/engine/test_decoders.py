@@ -42,6 +42,8 @@ MODELS = {
     "nanochat": nanochat,
     "nanochat-softcap": lambda: nanochat(softcap=2.0, dropout=0.5),
     "nanochat-ngrams": lambda: nanochat(ngram_order=3, ngram_rows=32),
+    # Wide enough for a whole prompt's GELU to be torch's, and a single token's not.
+    "gpt2-wide": lambda: gpt2(n_embd=256, n_head=4),
     # Large enough for oneDNN's products: 1024 · 1024 elements and more.
     "gpt2-large": lambda: gpt2(n_embd=1024, n_head=4, n_layer=1),
 }

@@ -46,6 +46,20 @@ class Decoder(ABC):
         """Go on with these of the texts alone."""
 
 
+class Column:
+    """Where the queries, keys and values of one more token for each of `batch` texts are written, and read.
+
+    Made once: views cost as much as small products.
+    """
+
+    def __init__(self, batch: int, config: ModelConfig, like: Tensor) -> None:
+        shape = (batch, 3, config.n_head, 1, config.head_size)
+        heads = torch.empty(shape, device=like.device, dtype=like.dtype)
+        self.qkv = heads.view(batch, -1)  # (B, 3·C)
+        self.q = heads[:, 0]  # (B, H, 1, D)
+        self.kv = heads[:, 1:].transpose(0, 1)  # (2, B, H, 1, D)
+
+
 class CachedDecoder(Decoder):
     """What the architectures' decoders share: keys and values are kept."""
 
@@ -62,12 +76,19 @@ class CachedDecoder(Decoder):
         self.cache = KVCache(
             self.config, batch=batch, size=size, device=self.hardware.device, dtype=self.hardware.dtype
         )
+        self.column = Column(batch, self.config, self.cache.buffer)
 
     def forget(self) -> None:
         self.cache.clear()
 
     def keep(self, rows: list[int]) -> None:
         self.cache.keep(rows)
+        self.column = Column(len(rows), self.config, self.cache.buffer)
+
+    def split(self, qkv: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        """qkv (B·T, 3·C) → queries (B, H, T, D), keys and values (2, B, H, T, D)."""
+        heads = qkv.view(-1, length, 3, self.config.n_head, self.config.head_size).permute(2, 0, 3, 1, 4)
+        return heads[0], heads[1:]
 
 
 class ForwardDecoder(Decoder):

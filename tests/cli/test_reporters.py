@@ -1,7 +1,6 @@
 """nanoGPT's lines, the two records, which screen is chosen, and the words they share."""
 
 import dataclasses
-import errno
 import io
 import json
 import math
@@ -208,25 +207,6 @@ def test_lines_that_are_no_records_are_dropped(line: str, tmp_path: Path) -> Non
     path.write_text(f"{line}\n{good}\n", encoding="utf-8")
     drop_records_from(path, 5, ())
     assert path.read_text(encoding="utf-8") == good + "\n"
-
-
-def test_a_full_disk_costs_the_records_and_one_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    warnings: list[str] = []
-    reporter = RunFilesReporter(warnings.append)
-    reporter.emit(started(run_dir=str(tmp_path)))
-
-    def full(*_args: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(JsonLinesReporter, "emit", full)
-    for iter_num in range(3):
-        reporter.emit(step(iter_num))
-    reporter.close()
-    assert len(warnings) == 1
-    assert "No space left on device" in warnings[0]
-    assert "training goes on" in warnings[0]
 
 
 # --- Which screen

@@ -68,7 +68,10 @@ def test_a_full_disk_costs_the_records_but_neither_the_run_nor_its_result() -> N
     result = train("--json")
     assert result.code == 0
     assert result.json()["reason"] == "finished"
-    assert "cannot be written any more" in result.err
+    assert "out/input-cpu-tiny/train.log cannot be written (no space left on device); training" in result.err
+    assert "lines of out/input-cpu-tiny/train.log were never written" in result.err
+    ends = (RUN / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+    assert '"event":"end"' in ends  # the other file is none the worse
 
 
 def test_two_runs_started_together_do_not_share_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,9 @@ from nanogpt_cli.events import NullReporter, Reporter, Tee
 
 def train_reporter(*, quiet: bool) -> Reporter:
     """The screen that suits stderr, the run directory's own records, and the trackers a run asks for."""
-    heard = Tee(RunFilesReporter(console.warn), _screen(quiet=quiet))
+    heard = Tee(
+        RunFilesReporter(console.warn, lambda told: console.note(told, quiet=quiet)), _screen(quiet=quiet)
+    )
     return Tee(Trackers(heard.emit), heard)  # the trackers first: see there
 
 

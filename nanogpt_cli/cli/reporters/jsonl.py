@@ -8,9 +8,10 @@ text ("nan").
 import dataclasses
 import json
 import math
-from typing import Any, TextIO
+from typing import Any
 
 from nanogpt_cli import events
+from nanogpt_cli.cli.reporters.appended_file import Sink
 
 SCHEMA_VERSION = 1
 _NAMES = {events.EvalDone: "eval", events.SampleDrawn: "sample", events.CheckpointSaved: "checkpoint"}
@@ -19,7 +20,7 @@ _NAMES = {events.EvalDone: "eval", events.SampleDrawn: "sample", events.Checkpoi
 class JsonLinesReporter:
     """Writes each event as one line, flushed at once."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Sink) -> None:
         self.stream = stream
 
     def emit(self, event: events.Event) -> None:

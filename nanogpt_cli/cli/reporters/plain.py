@@ -5,16 +5,15 @@ nanoGPT got wrong is not repeated: time leaves evaluations out, and mfu is of th
 it is unknown.
 """
 
-from typing import TextIO
-
 from nanogpt_cli import events
+from nanogpt_cli.cli.reporters.appended_file import Sink
 from nanogpt_cli.cli.reporters.words import ending_sentence, rate, sample_line
 
 
 class PlainReporter:
     """Writes each event as lines of plain text, flushed at once: a log is read while it grows."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Sink) -> None:
         self.stream = stream
 
     def emit(self, event: events.Event) -> None:

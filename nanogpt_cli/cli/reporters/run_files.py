@@ -2,17 +2,18 @@
 
 They are opened when the run starts, since only then its directory is known; what came before is kept until
 then. A resumed run goes on with both files, after what they say of iterations that it does again is dropped.
-A full disk costs the records, never the run.
+A full disk holds the records up, never the run.
 """
 
-import contextlib
+import functools
 import json
 import re
+import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TextIO
 
 from nanogpt_cli import events
+from nanogpt_cli.cli.reporters.appended_file import AppendedFile
 from nanogpt_cli.cli.reporters.jsonl import JsonLinesReporter
 from nanogpt_cli.cli.reporters.plain import PlainReporter
 from nanogpt_cli.files import write_atomic
@@ -24,53 +25,52 @@ _RECORD_OF = {"iter": "step", "step": "eval", "sample": "sample"}  # nanoGPT's w
 
 
 class RunFilesReporter:
-    """Writes both files; `warn` is called once if the disk does not take them."""
+    """Writes both files; `warn` and `say` take what becomes of them where the disk is full."""
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        warn: Callable[[str], None],
+        say: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.warn = warn
+        self.say = say
+        self.clock = clock
         self._waiting: list[events.Event] = []
-        self._streams: list[TextIO] = []
-        self._writers: list[JsonLinesReporter | PlainReporter] | None = None
+        self._files: list[AppendedFile] = []
+        self._writers: list[JsonLinesReporter | PlainReporter] = []
 
     def emit(self, event: events.Event) -> None:
         """Record the event."""
         if isinstance(event, events.Aborted):
             return  # the disk may be what the process is stuck in
-        try:
-            if self._writers is not None:
-                self._write(event)
-            else:
-                self._waiting.append(event)
-                if isinstance(event, events.RunStarted):
-                    self._open(event)
-        except OSError as error:
-            self.warn(f"metrics.jsonl and train.log cannot be written any more ({error}); training goes on")
-            self._writers = []
+        self._waiting.append(event)
+        if isinstance(event, events.RunStarted):
+            self._open(event)
+        if self._writers:
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                for writer in self._writers:
+                    writer.emit(each)
 
     def close(self) -> None:
         """Close both files."""
-        for stream in self._streams:
-            with contextlib.suppress(OSError):  # what a full disk did not take, and was said when it happened
-                stream.close()
+        for file in self._files:
+            file.close()
 
     def _open(self, start: events.RunStarted) -> None:
-        folder = Path(start.run_dir)
-        if start.resumed_from_iter is not None:
-            done = start.resumed_with or ()
-            drop_records_from(folder / METRICS_FILE, start.resumed_from_iter, done)
-            drop_lines_from(folder / LOG_FILE, start.resumed_from_iter, done)
-        self._writers = []
-        for name, reporter in ((METRICS_FILE, JsonLinesReporter), (LOG_FILE, PlainReporter)):
-            stream = (folder / name).open("a", encoding="utf-8", newline="\n")
-            self._streams.append(stream)
-            self._writers.append(reporter(stream))
-        waiting, self._waiting = self._waiting, []
-        for event in waiting:
-            self._write(event)
-
-    def _write(self, event: events.Event) -> None:
-        for writer in self._writers or []:
-            writer.emit(event)
+        for name, reporter, drop in (
+            (METRICS_FILE, JsonLinesReporter, drop_records_from),
+            (LOG_FILE, PlainReporter, drop_lines_from),
+        ):
+            path = Path(start.run_dir) / name
+            options = {}
+            if start.resumed_from_iter is not None:
+                done = start.resumed_with or ()
+                options["prepare"] = functools.partial(drop, path, start.resumed_from_iter, done)
+            file = AppendedFile(path, warn=self.warn, say=self.say, clock=self.clock, **options)
+            self._files.append(file)
+            self._writers.append(reporter(file))
 
 
 def drop_records_from(path: Path, iter_num: int, done: Collection[str]) -> None:

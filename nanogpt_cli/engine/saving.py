@@ -1,7 +1,9 @@
 """When a run is saved, and what happens when it cannot be."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import torch
 
@@ -19,6 +21,10 @@ from nanogpt_cli.engine.sharded import is_sharded
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import CheckpointSaved, Reporter, Warned
 
+# Between two attempts: a disk that is full for a moment costs little, one that stays full not every minute.
+_RETRY_SECONDS: Final = 30.0
+_MOST_RETRY_SECONDS: Final = 480.0
+
 
 class Saver:
     """Saves a run's checkpoints and keeps the newest few and the best."""
@@ -35,8 +41,10 @@ class Saver:
         dist: Distributed,
         reporter: Reporter,
         saved: TrainState | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`saved` is the state that the run goes on from, where the run's folder holds it."""
+        self.clock = clock
         self.config = config
         self.run_dir = run_dir
         self.model = model
@@ -45,7 +53,8 @@ class Saver:
         self.dataset = dataset
         self.dist = dist
         self.reporter = reporter
-        self._saved_at = time.monotonic()
+        self._tried_at = clock()
+        self._failed_in_a_row = 0  # on every rank, whichever has met the fault
         self._on_disk = _content(saved) if saved is not None else None
 
     def due(self, state: TrainState, *, last: bool, stopping: bool) -> bool:
@@ -64,42 +73,56 @@ class Saver:
             or improved
             or (evaluated_now and self.config.always_save_checkpoint)
             or (interval > 0 and iter_num % interval == 0)
-            or self._minutes_over(iter_num)
+            or self._time_is_up(iter_num)
         )
 
-    def _minutes_over(self, iter_num: int) -> bool:
-        """Whether save_minutes have passed since the last save; clocks differ, so one rank's yes is all's."""
-        minutes = self.config.save_minutes
-        if minutes <= 0:
+    def _time_is_up(self, iter_num: int) -> bool:
+        """Whether save_minutes have passed since the last save, or a failed one is to be tried again."""
+        waits = [60 * self.config.save_minutes] if self.config.save_minutes > 0 else []
+        waits += [self._retry_seconds()] if self._failed_in_a_row else []
+        if not waits:
             return False
         if self.dist.world_size > 1 and iter_num % self.config.log_interval:
             return False  # asking each other waits for the devices, which a log line does anyway
-        overdue = time.monotonic() - self._saved_at >= 60 * minutes
-        return self.dist.any(overdue, next(self.model.parameters()).device)
+        overdue = self.clock() - self._tried_at >= min(waits)
+        return self._any(overdue)  # clocks differ: one rank's yes is all's
+
+    def _retry_seconds(self) -> float:
+        return min(_RETRY_SECONDS * 2.0 ** (self._failed_in_a_row - 1), _MOST_RETRY_SECONDS)
+
+    def _any(self, flag: bool) -> bool:
+        return self.dist.any(flag, next(self.model.parameters()).device)
 
     def save(self, state: TrainState, meter: Meter, *, must: bool) -> None:
-        """Save; a full disk stops nothing but the save itself, unless it is the last chance (`must`)."""
-        self._saved_at = time.monotonic()
-        start = time.perf_counter()
+        """Save; a full disk stops nothing but the save itself, unless it is the last chance (`must`).
+
+        Else it is tried again half a minute later, then after twice as long each time.
+        """
         pending = self.dist.sum(meter.loss_sum.clone()) / self.dist.world_size
         state.pending_loss_sum, state.pending_iters = float(pending), meter.loss_iters
         norms = meter.norms()
         state.pending_norm_sum, state.pending_norms = norms.total, norms.count
         state.pending_clipped = norms.clipped
         state.scaler = self.scaler.state_dict() if self.scaler.is_enabled() else None
-        if not (self.dist.is_main or is_sharded(self.model)):
-            return
+        error = self._save(state) if self.dist.is_main or is_sharded(self.model) else None
+        if error is not None and must:
+            raise self._not_saved(state.iter_num, error) from error
+        failed = self._any(error is not None)
+        self._tried_at, self._failed_in_a_row = self.clock(), self._failed_in_a_row + 1 if failed else 0
+        if error is not None:
+            told = f"iteration {state.iter_num} was not saved ({error}); training goes on"
+            again = f"saving is tried again in {self._retry_seconds():.0f} s"
+            self.reporter.emit(Warned(message=f"{told}, and {again}"))
+
+    def _save(self, state: TrainState) -> OSError | None:
+        """Write the checkpoint and remove the old ones; the error of a disk that does not take it."""
+        start = time.perf_counter()
         try:
             path = save_checkpoint(self.run_dir, self.model, self.optimizer, state, self.dataset, self.dist)
         except OSError as error:
-            if must:
-                raise self._not_saved(state.iter_num, error) from error
-            self.reporter.emit(
-                Warned(message=f"iteration {state.iter_num} was not saved ({error}); training goes on")
-            )
-            return
+            return error
         if not self.dist.is_main:
-            return
+            return None
         self.reporter.emit(
             CheckpointSaved(
                 iter_num=state.iter_num,
@@ -113,6 +136,7 @@ class Saver:
             remove_old_checkpoints(self.run_dir, self.config.keep_checkpoints)
         except OSError as error:  # it was saved: what is too much on the disk can wait
             self.reporter.emit(Warned(message=f"an old checkpoint could not be removed: {error}"))
+        return None
 
     def _not_saved(self, iter_num: int, error: OSError) -> NanoGPTError:
         """The error of a run whose last state has no place on the disk."""

@@ -9,10 +9,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from nanogpt_cli.engine import saving
 from nanogpt_cli.engine.checkpoint import list_checkpoints, read_checkpoint
 from nanogpt_cli.engine.trainer import Trainer
 from nanogpt_cli.errors import NanoGPTError
@@ -97,6 +99,41 @@ def test_a_disk_that_has_room_again_is_used_at_the_next_save(
     assert "iteration 2 was not saved" in warning.message
     assert "training goes on" in warning.message
     assert [event.iter_num for event in recorder.of(CheckpointSaved)] == [4]
+
+
+def test_a_failed_save_is_tried_again_before_the_next_regular_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bug: with a save every 1,000 iterations a moment's full disk cost up to 1,000 iterations of work."""
+    recorder, now = Recorder(), [0.0]
+    config = tiny_config(max_iters=40, save_interval=25, dropout=0.1)
+    trainer = build_trainer(tmp_path / "faulty", config, reporter=recorder)
+    trainer.saver.clock = lambda: now[0]
+    real_iteration, real_save = trainer.train_iteration, saving.save_checkpoint
+    tries: list[int] = []
+
+    def train_iteration(iter_num: int) -> None:
+        real_iteration(iter_num)
+        now[0] += 24
+
+    def save_checkpoint(*args: Any) -> Path:
+        tries.append(args[3].iter_num)
+        if len(tries) <= 3:
+            raise no_space()
+        return real_save(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "train_iteration", train_iteration)
+        patch.setattr(saving, "save_checkpoint", save_checkpoint)
+        trainer.run()
+    # 30 s are 2 iterations, 60 s are 3, 120 s are 5; then it is saved, and once more at the end.
+    assert tries == [25, 27, 30, 35, 40]
+    assert [event.iter_num for event in recorder.of(CheckpointSaved)] == [35, 40]
+    ends = [event.message.rpartition(", and ")[2] for event in recorder.of(Warned)]
+    assert ends == [f"saving is tried again in {seconds} s" for seconds in (30, 60, 120)]
+    undisturbed = build_trainer(tmp_path / "undisturbed", config)
+    undisturbed.run()
+    assert_same_tensors(snapshot(trainer), snapshot(undisturbed))
 
 
 _ENDED = """

@@ -59,8 +59,12 @@ class Batches:
         starts = (places * (len(self.tokens) - self.block_size)).astype(np.int64)
         return self._windows(starts)
 
+    def windows(self, starts: np.ndarray) -> np.ndarray:
+        """The ids from each of `starts` (n,) on, and one more, (n, block_size + 1) in the files' type."""
+        return self.tokens[starts[:, None] + np.arange(self.block_size + 1)]
+
     def _windows(self, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        windows = self.tokens[starts[:, None] + np.arange(self.block_size + 1)].astype(np.int64)
+        windows = self.windows(starts).astype(np.int64)
         return windows[:, :-1], windows[:, 1:]
 
     @property

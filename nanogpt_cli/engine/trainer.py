@@ -19,7 +19,8 @@ from nanogpt_cli.engine.adamw import Optimizer
 from nanogpt_cli.engine.checkpoint import TrainState, list_checkpoints
 from nanogpt_cli.engine.device import Hardware
 from nanogpt_cli.engine.distributed import Distributed, clip_gradients
-from nanogpt_cli.engine.evaluate import estimate_loss, to_device
+from nanogpt_cli.engine.evaluate import estimate_loss
+from nanogpt_cli.engine.feed import MicroBatches, Portion, feed_for
 from nanogpt_cli.engine.guard import LATE_ITERS, Guard, Verdict
 from nanogpt_cli.engine.health import SkipBudget, nonfinite_words
 from nanogpt_cli.engine.interrupts import StopRequest
@@ -106,6 +107,16 @@ class Trainer:
                 total=state.pending_norm_sum, count=state.pending_norms, clipped=state.pending_clipped
             ),
         )
+        self.feed = feed_for(
+            Portion(
+                batches=batches.train,
+                batch_size=config.batch_size,
+                micro_batches=self.micro_batches,
+                rank=dist.rank,
+                world_size=dist.world_size,
+            ),
+            hardware.device,
+        )
         self.scaler = torch.amp.GradScaler(
             hardware.device.type, enabled=hardware.dtype == torch.float16 and hardware.device.type == "cuda"
         )
@@ -147,6 +158,12 @@ class Trainer:
 
     def run(self) -> str:
         """Train to the end; returns why it ended: finished, eval_only, SIGINT or SIGTERM."""
+        try:
+            return self._run()
+        finally:
+            self.feed.close()
+
+    def _run(self) -> str:
         stopping = False
         for iter_num in range(
             self.state.iter_num, self.config.max_iters + 1
@@ -182,8 +199,7 @@ class Trainer:
         self._seed_dropout(iter_num)
 
         loss_sum: Tensor | None = None
-        for micro in range(self.micro_batches):
-            inputs, targets = self._micro_batch(iter_num, micro)  # each (B, T)
+        for micro, (inputs, targets) in enumerate(self._micro_batches(iter_num)):  # each (B, T)
             with self.dist.gradient_sync(self.model, enabled=micro == self.micro_batches - 1):
                 with self.hardware.autocast():
                     loss = self.model(inputs, targets)[1]  # the logits are freed before the backward pass
@@ -339,12 +355,9 @@ class Trainer:
 
     # --- Details
 
-    def _micro_batch(self, iter_num: int, micro: int) -> tuple[Tensor, Tensor]:
+    def _micro_batches(self, iter_num: int) -> MicroBatches:
         """This rank's rows of the global batch: the same text whatever the number of processes."""
-        first = (self.dist.rank * self.micro_batches + micro) * self.config.batch_size
-        rows = slice(first, first + self.config.batch_size)
-        batch = self.batches.train.batch(iter_num, self.global_batch_size, rows)
-        return to_device(batch, self.hardware.device)
+        return self.feed.micro_batches(iter_num)
 
     def _seed_dropout(self, iter_num: int) -> None:
         """Dropout of iteration i depends on (seed, rank, i): a resumed run drops the same units."""

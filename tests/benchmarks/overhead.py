@@ -33,7 +33,7 @@ from nanogpt_cli.cli.reporters.run_files import RunFilesReporter
 from nanogpt_cli.config.load import load_config
 from nanogpt_cli.data.dataset import open_dataset
 from nanogpt_cli.data.prepare import prepare
-from nanogpt_cli.engine import adamw, meter, muon, step_log, trainer
+from nanogpt_cli.engine import adamw, guard, meter, muon, step_log, trainer
 from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.train import train
 from nanogpt_cli.events import Reporter, Tee
@@ -47,9 +47,9 @@ PARTS: tuple[tuple[Any, str, str], ...] = (
     (trainer, "clip_gradients", "clip"),
     (adamw.AdamW, "step", "optimizer"),
     (muon.MuonAdamW, "step", "optimizer"),
-    (trainer.Trainer, "_micro_batch", "data"),
+    (trainer.Trainer, "_micro_batches", "data"),
     (trainer.Trainer, "_seed_dropout", "dropout's seed"),
-    (trainer.Trainer, "_is_finite", "non-finite check"),
+    (guard.Guard, "judge", "non-finite check"),
     (trainer.Trainer, "_stop_requested", "signals"),
     (trainer, "set_rates", "rates"),
     (adamw.Optimizer, "zero_grad", "zero_grad"),

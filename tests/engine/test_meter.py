@@ -190,13 +190,13 @@ def test_eta_counts_the_iterations_and_evaluations_to_come(
     monkeypatch.setattr(trainer_module, "estimate_loss", estimate)
     recorder = Recorder()
     trainer = build_trainer(tmp_path, tiny_config(max_iters=10, eval_interval=4), reporter=recorder)
-    real = trainer._micro_batch
+    real = trainer._micro_batches
 
-    def micro_batch(iter_num: int, micro: int) -> Any:
+    def micro_batches(iter_num: int) -> Any:
         clock.now += 0.5
-        return real(iter_num, micro)
+        return real(iter_num)
 
-    trainer._micro_batch = micro_batch  # type: ignore[method-assign]
+    trainer._micro_batches = micro_batches  # type: ignore[method-assign]
     trainer.run()
     etas = [step.eta_seconds for step in recorder.of(StepLogged)]
     assert etas[0] is None  # warm-up and compilation would mislead

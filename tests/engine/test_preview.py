@@ -106,11 +106,11 @@ def test_the_clock_stands_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module, "generate", slow)
     trained_ms = 250.0
 
-    def batch(self: Trainer, iter_num: int, micro: int, real: Any = Trainer._micro_batch) -> Any:
+    def batches(self: Trainer, iter_num: int, real: Any = Trainer._micro_batches) -> Any:
         now[0] += trained_ms / 1000
-        return real(self, iter_num, micro)
+        return real(self, iter_num)
 
-    monkeypatch.setattr(Trainer, "_micro_batch", batch)
+    monkeypatch.setattr(Trainer, "_micro_batches", batches)
     recorder = Recorder()
     trained(tmp_path, preview(), recorder)
     assert [event.step_ms for event in recorder.of(StepLogged)] == pytest.approx([trained_ms] * 6)

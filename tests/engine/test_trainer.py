@@ -292,7 +292,7 @@ def test_time_per_iteration_leaves_evaluations_and_saves_out(
     config = tiny_config(max_iters=7, eval_interval=3, always_save_checkpoint=True, log_interval=2)
     trainer = build_trainer(tmp_path, config, reporter=recorder, peak_flops=1e9)
     trainer.train_iteration = slow(0.0, trainer.train_iteration)  # type: ignore[method-assign]
-    trainer._micro_batch = slow(0.25, trainer._micro_batch)  # type: ignore[method-assign]
+    trainer._micro_batches = slow(0.25, trainer._micro_batches)  # type: ignore[method-assign]
     trainer.run()
     steps = recorder.of(StepLogged)
     assert [step.iter_num for step in steps] == [0, 2, 4, 6]

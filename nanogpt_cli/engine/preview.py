@@ -14,14 +14,19 @@ from nanogpt_cli.config.schema import TrainConfig
 from nanogpt_cli.data.dataset import Dataset
 from nanogpt_cli.data.tokenizers.base import Tokenizer
 from nanogpt_cli.engine.device import Hardware
+from nanogpt_cli.engine.distributed import is_lost_connection
 from nanogpt_cli.engine.generate import generate
 from nanogpt_cli.engine.models.base import LanguageModel
-from nanogpt_cli.engine.sharded import drop_gathered
+from nanogpt_cli.engine.sharded import SharedPasses, drop_gathered
 from nanogpt_cli.engine.text_stream import stream_text
 from nanogpt_cli.errors import NanoGPTError
 from nanogpt_cli.events import Reporter, SampleDrawn, Warned
 
 _NEWLINE = "\n"  # nanoGPT's prompt: what comes after it begins like a text
+
+
+class CutPassError(NanoGPTError):
+    """The other ranks wait for a part of a sharded model's pass that will not come: all have to end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,21 +40,15 @@ class Preview:
     seed: int
 
     def draw(self, iter_num: int, model: LanguageModel, hardware: Hardware) -> SampleDrawn:
-        """The same draws at every iteration, so that two samples differ by the weights alone."""
+        """The same draws at every iteration, so that two samples differ by the weights alone.
+
+        An error of one rank leaves the ranks together, but for one that is raised as CutPassError.
+        """
         was_training = model.training
         start = time.perf_counter()
         try:
-            # Every rank makes every step, whatever is drawn: no stop token.
-            ids = list(
-                generate(
-                    model,
-                    self.prompt_ids,
-                    max_new_tokens=self.tokens,
-                    hardware=hardware,
-                    vocab_size=min(self.tokenizer.vocab_size, model.config.vocab_size),
-                    seed=self.seed,
-                )
-            )
+            with SharedPasses(model) as passes:
+                ids = self._ids(model, hardware, passes)
         finally:
             drop_gathered(model)
             model.train(was_training)
@@ -63,6 +62,29 @@ class Preview:
             tokens=len(ids),
             sample_ms=1000 * (time.perf_counter() - start),
         )
+
+    def _ids(self, model: LanguageModel, hardware: Hardware, passes: SharedPasses) -> list[int]:
+        """As many as were asked for: every rank makes every step, whatever is drawn, so no stop token."""
+        try:
+            return list(
+                generate(
+                    model,
+                    self.prompt_ids,
+                    max_new_tokens=self.tokens,
+                    hardware=hardware,
+                    vocab_size=min(self.tokenizer.vocab_size, model.config.vocab_size),
+                    seed=self.seed,
+                )
+            )
+        except Exception as error:
+            if passes.cut and not is_lost_connection(error):
+                raise CutPassError(
+                    f"a sample failed while other processes took part in it ({brief(error)})",
+                    "go on from the last checkpoint without samples: --resume --sample-interval 0",
+                ) from error
+            if not passes.cut:
+                passes.make_up(self.tokens, hardware.device)
+            raise
 
 
 def preview_of(config: TrainConfig, dataset: Dataset, reporter: Reporter) -> Preview | None:
@@ -89,3 +111,8 @@ def preview_of(config: TrainConfig, dataset: Dataset, reporter: Reporter) -> Pre
         tokens=config.sample_tokens,
         seed=config.seed,
     )
+
+
+def brief(error: Exception) -> str:
+    """The first line of an error, shortened; its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]

@@ -84,6 +84,51 @@ def drop_gathered(model: nn.Module) -> None:
         cast("Any", model).reshard()
 
 
+class SharedPasses:
+    """Passes without gradients through a sharded model: in each of them every rank has to take part.
+
+    What fails on one rank between two passes must not keep the others waiting: it makes up for those that it
+    owes. What fails within a pass cannot be made up for, as nobody knows which weights the others wait for.
+    Of a model that is not sharded nobody waits, and nothing is counted.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.model = model
+        self._sharded = is_sharded(model)
+        self._begun = self._done = 0
+
+    def __enter__(self) -> "SharedPasses":
+        def begin(*_: object) -> None:
+            self._begun += 1
+
+        def end(*_: object) -> None:
+            self._done += 1
+
+        # The first of all hooks, and the last: gathering weights is a part of the pass.
+        model = self.model
+        self._hooks = (
+            [model.register_forward_pre_hook(begin, prepend=True), model.register_forward_hook(end)]
+            if self._sharded
+            else []
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    @property
+    def cut(self) -> bool:
+        """Whether a pass was begun that has not come to its end."""
+        return self._begun > self._done
+
+    @torch.inference_mode()
+    def make_up(self, total: int, device: torch.device) -> None:
+        """Take part in the passes that are missing to `total`, with a token that nobody looks at."""
+        while self._sharded and self._done < total:
+            self.model(torch.zeros(1, 1, dtype=torch.int64, device=device))
+
+
 def local(tensor: Tensor) -> Tensor:
     """This rank's slice, sharing memory with `tensor`; the tensor itself where nothing is divided."""
     return cast("Any", tensor).to_local() if hasattr(tensor, "to_local") else tensor

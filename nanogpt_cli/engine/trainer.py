@@ -27,7 +27,7 @@ from nanogpt_cli.engine.interrupts import StopRequest
 from nanogpt_cli.engine.meter import Meter, Norms
 from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.optim import set_rates
-from nanogpt_cli.engine.preview import Preview
+from nanogpt_cli.engine.preview import CutPassError, Preview, brief
 from nanogpt_cli.engine.saving import Saver
 from nanogpt_cli.engine.schedule import learning_rate
 from nanogpt_cli.engine.step_log import StepLog
@@ -342,16 +342,21 @@ class Trainer:
         """Show what the model writes by now; whatever goes wrong in it ends the samples, not the run."""
         assert self.preview is not None, "only called when due"
         self.meter.pause()
+        failed = ""
         try:
             drawn = self.preview.draw(iter_num, self.raw_model, self.hardware)
-            self.state.last_sample_iter = iter_num
-            self.log.pauses.sample_ms = drawn.sample_ms
-            self.reporter.emit(drawn)
+        except CutPassError:
+            raise
         except Exception as error:  # memory, a tokenizer, a kernel: none of it concerns the training
+            failed = brief(error)
+        if reasons := [told for told in self.dist.gather(failed) if told]:  # whichever rank it was
             self.preview = None
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-            told = f"no sample at iteration {iter_num} ({reason}); training goes on without samples"
+            told = f"no sample at iteration {iter_num} ({reasons[0]}); training goes on without samples"
             self.reporter.emit(Warned(message=told))
+            return
+        self.state.last_sample_iter = iter_num
+        self.log.pauses.sample_ms = drawn.sample_ms
+        self.reporter.emit(drawn)
 
     # --- Details
 

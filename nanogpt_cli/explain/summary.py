@@ -45,7 +45,7 @@ class _Sayer:
         key = "kind"
         if self.run.n_params:
             key += "_params"
-            numbers["millions"] = self.run.n_params / 1e6
+            numbers["params"] = self.run.n_params
         if self.run.vocab_size:
             key += "_vocab"
             numbers["vocab"] = self.run.vocab_size

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from nanogpt_cli.cli.reporters.live import LiveReporter, build_table, fitting_columns
-from nanogpt_cli.cli.reporters.panels import end_panel
+from nanogpt_cli.cli.reporters.panels import end_panel, start_panel
 from nanogpt_cli.events import (
     EvalStarted,
     Notice,
@@ -296,3 +296,9 @@ def test_an_empty_table_has_a_header() -> None:
     canvas = Console(width=80, file=io.StringIO())
     canvas.print(build_table([], 80))
     assert "train loss" in text_of(canvas)
+
+
+def test_a_model_of_billions_is_told_in_billions() -> None:
+    console = terminal(80)
+    console.print(start_panel(started(n_params=1_557_611_200)))
+    assert "1.56B parameters: " in text_of(console)

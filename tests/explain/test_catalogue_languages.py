@@ -30,7 +30,7 @@ from tests.explain.rule_logs import FIRES, MORE, NEAR_MISSES
 from tests.explain.samples import FIXTURES, eval_lines, falling, iter_lines, metrics, parse_text
 
 LANGUAGES = [language for language in languages() if language != "en"]
-FORMATS = re.compile(r"(size|,?(\.\d)?[fegdx%]|,)?")
+FORMATS = re.compile(r"(size|short|(?:amount|count)(?:-of)?|,?(\.\d)?[fegdx%]|,)?")
 
 # --- the files
 

@@ -261,7 +261,7 @@ def test_the_forecast_adds_up() -> None:
     rows = dict(explain().forecast_rows)
     assert rows["parameters"].startswith("795,904 as nanoGPT counts")
     assert rows["memory"].startswith("39.7 MiB: weights 3.07 MiB, gradients 3.07 MiB, optimizer 6.13 MiB")
-    assert rows["FLOPs"] == "5.17e+06 per token, 7.94e+12 in all"
+    assert rows["FLOPs"] == "5.17 million per token, 7.94 trillion in all"
     # 768 tokens in 40 ms; 19,200 · 5,168,640 / 2e11
     assert "19,200 tokens/s, MFU 49.6% of 0.20 TFLOP/s" in rows["speed"]
     assert rows["time"].startswith("about 1 min 24 s: 1 min 20 s of training, 4.5 s in 9 evaluations")

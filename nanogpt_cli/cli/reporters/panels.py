@@ -25,7 +25,7 @@ def start_panel(event: events.RunStarted) -> Panel:
         ("compile", f"{'on' if event.compile else 'off'}: {event.compile_reason}"),
         (
             "model",
-            f"{event.n_params / 1e6:.2f}M parameters: {_count(config.n_layer, 'layer')}, "
+            f"{_parameters(event.n_params)} parameters: {_count(config.n_layer, 'layer')}, "
             f"{_count(config.n_head, 'head')}, {config.n_embd} wide",
         ),
         ("tokens", worked_out),
@@ -79,6 +79,10 @@ def _memory_words(used: int, reserved: int | None) -> str:
     if reserved is None:
         return f"{memory(used)} at most, of this process"
     return f"{memory(used)} at most on the GPU, {memory(reserved)} reserved"
+
+
+def _parameters(number: int) -> str:
+    return f"{number / 1e9:.2f}B" if number >= 1e9 else f"{number / 1e6:.2f}M"
 
 
 def _count(number: int, word: str, ending: str = "s") -> str:

@@ -35,7 +35,7 @@ def fact_rows(comparison: Comparison) -> list[Row]:
     words = load_catalogue(comparison.language)
     cells: dict[str, Callable[[Entry], str | None]] = {
         "trainer": lambda e: format_in_words(e.explanation, words),
-        "params": lambda e: _millions(e, words),
+        "params": lambda e: _parameters(e, words),
         "iterations": lambda e: _count(e.run.last_iter, words),
         "tokens": lambda e: _count(e.tokens, words),
         "time": lambda e: None if e.seconds is None else words.duration(e.seconds),
@@ -147,10 +147,10 @@ def _count(value: int | None, words: Catalogue) -> str | None:
     return None if value is None else words.text("plot", "tick_0", x=value)
 
 
-def _millions(entry: Entry, words: Catalogue) -> str | None:
+def _parameters(entry: Entry, words: Catalogue) -> str | None:
     if not entry.run.n_params:
         return None
-    return words.text("page", "value_params", millions=entry.run.n_params / 1e6)
+    return words.text("page", "value_params", params=entry.run.n_params)
 
 
 def _best(entry: Entry, words: Catalogue) -> str | None:

@@ -68,7 +68,7 @@ def _facts(explanation: Explanation, words: Catalogue) -> Iterator[tuple[str, st
         return words.text("page", f"fact_{key}"), words.text("page", f"value_{key}", **numbers)
 
     if run.n_params:
-        yield fact("params", millions=run.n_params / 1e6)
+        yield fact("params", params=run.n_params)
     if run.last_iter is not None:
         yield fact("last_iter", iter=run.last_iter)
     if (best := run.best_eval) is not None:

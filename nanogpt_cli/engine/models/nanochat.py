@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from nanogpt_cli.engine.models.activations import relu_squared, rms_norm
 from nanogpt_cli.engine.models.base import LanguageModel, ModelConfig
 from nanogpt_cli.engine.models.gpt2 import causal_attention
+from nanogpt_cli.engine.models.head_loss import head_loss
 from nanogpt_cli.engine.models.ngrams import NGramEmbedding
 
 ROPE_BASE = 10_000.0
@@ -169,6 +170,9 @@ class NanoChat(LanguageModel):
         x = self.model(idx)
         if targets is None:
             return self._capped(self.lm_head(x[:, -1:, :])), None
+        loss = head_loss(x.flatten(0, 1), self.lm_head.weight, targets.flatten(), self.config.softcap)
+        if loss is not None:
+            return x.new_empty(0), loss
         logits = self._capped(self.lm_head(x))  # (B, T, V), the largest tensor of the step
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1)
         return logits, loss

@@ -16,6 +16,7 @@ KEYS = [
     "checkpoint",
     "dataset",
     "split",
+    "dtype",
     "tokens",
     "loss",
     "bits_per_byte",
@@ -54,6 +55,26 @@ def test_every_token_of_the_split_and_its_bytes_are_counted() -> None:
 def test_the_batch_size_does_not_change_the_loss() -> None:
     losses = [run_cli("eval", "--batch-size", size, "--json").json()["loss"] for size in (1, 7, 64)]
     assert losses == pytest.approx([losses[0]] * 3, abs=1e-6)
+
+
+def test_a_run_is_measured_in_the_format_it_trains_in_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the CPU multiplies bfloat16 a run that is left to choose trains in it."""
+    for module in ("device", "evaluate"):
+        monkeypatch.setattr(f"nanogpt_cli.engine.{module}.has_fast_cpu_bfloat16", lambda: True)
+    assert "in float32\n" in run_cli("eval", RUN).err, "as it was set"
+    assert train("--dtype=auto", "--out_dir=out/auto").code == 0
+    told = run_cli("eval", "out/auto")
+    assert "in bfloat16, as it trains here\n" in told.err
+    default, exact = (
+        run_cli("eval", "out/auto", "--json", *flag).json() for flag in ((), ("--dtype=float32",))
+    )
+    assert (default["dtype"], exact["dtype"]) == ("bfloat16", "float32")
+    assert default["loss"] != exact["loss"]
+    assert default["loss"] == pytest.approx(exact["loss"], abs=1e-3)
+    monkeypatch.setattr("nanogpt_cli.engine.evaluate.has_fast_cpu_bfloat16", lambda: False)
+    assert run_cli("eval", "out/auto", "--json").json() == exact
 
 
 def test_several_runs_come_as_a_list() -> None:

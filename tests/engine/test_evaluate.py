@@ -9,7 +9,7 @@ import torch
 
 from nanogpt_cli.data.batches import Batches
 from nanogpt_cli.engine.distributed import Distributed
-from nanogpt_cli.engine.evaluate import SplitLoss, estimate_loss, evaluate
+from nanogpt_cli.engine.evaluate import SplitLoss, estimate_loss, evaluate, windows_at_once
 from nanogpt_cli.engine.models.gpt2 import GPT2
 from tests.engine.tiny import cpu_hardware, shape_of, synthetic_tokens, tiny_config
 
@@ -82,6 +82,18 @@ def test_bits_per_byte_by_hand() -> None:
     assert found.bits_per_byte == pytest.approx(1.0)
     assert found.loss == pytest.approx(math.log(4))
     assert found.ppl == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(
+    ("vocab_size", "block_size", "on_cpu", "on_gpu"),
+    [(65, 64, 64, 512), (65, 256, 16, 128), (50304, 1024, 1, 10), (65, 8192, 1, 4)],
+)
+def test_windows_at_once_fill_the_device_and_fit(
+    vocab_size: int, block_size: int, on_cpu: int, on_gpu: int
+) -> None:
+    shape = shape_of(tiny_config(block_size=block_size), vocab_size=vocab_size)
+    assert windows_at_once(shape, torch.device("cpu")) == on_cpu
+    assert windows_at_once(shape, torch.device("cuda")) == on_gpu
 
 
 def test_perplexity() -> None:

@@ -33,7 +33,12 @@ def eval_command(
     checkpoint: Annotated[
         Literal["best", "last"], typer.Option("--checkpoint", help="Lowest val loss, or the last saved.")
     ] = "best",
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Windows computed at once.")] = 32,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size", min=1, help="Windows computed at once; what suits the device if left out."
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     json: JsonOption = False,
@@ -42,7 +47,8 @@ def eval_command(
     """Measure loss, perplexity and bits per byte over every token of a split."""
     load_torch()
     from nanogpt_cli.engine.device import choose_inference_hardware
-    from nanogpt_cli.engine.evaluate import evaluate
+    from nanogpt_cli.engine.evaluate import evaluate, trained_format
+    from nanogpt_cli.engine.interop.nanogpt import NanoGPTCheckpoint
     from nanogpt_cli.engine.runs import load_run
 
     hardware = choose_inference_hardware(device, dtype)
@@ -55,11 +61,16 @@ def eval_command(
             raise NanoGPTError(
                 f"the {split} split of {data.path} has no token to predict", "prepare a longer text"
             )
-        console.note(f"evaluating {loaded.checkpoint.path} on {data.path} ({split})", quiet=quiet or json)
+        # nanoGPT's own runs did not train on a CPU in the format that their settings name.
+        ours = not isinstance(loaded.checkpoint, NanoGPTCheckpoint)
+        used = trained_format(hardware, loaded.config) if ours and dtype == "auto" else hardware
+        how = f"in {used.dtype_name}" + (", as it trains here" if used.dtype != hardware.dtype else "")
+        where = f"{loaded.checkpoint.path} on {data.path} ({split})"
+        console.note(f"evaluating {where} {how}", quiet=quiet or json)
         measured = evaluate(
             loaded.model,
             data.tokens(split),
-            hardware=hardware,
+            hardware=used,
             batch_size=batch_size,
             token_bytes=_token_bytes(loaded, quiet=quiet),
         )
@@ -69,6 +80,7 @@ def eval_command(
                 "checkpoint": str(loaded.checkpoint.path),
                 "dataset": str(data.path),
                 "split": split,
+                "dtype": used.dtype_name,
                 **dataclasses.asdict(measured),
                 "ppl": measured.ppl,
             }

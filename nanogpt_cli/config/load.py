@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from nanogpt_cli.config.advice import missing_file_hint, suggestion
+from nanogpt_cli.config.advice import missing_file_hint, nearest, suggestion
 from nanogpt_cli.config.nanogpt_py import read_nanogpt_py
-from nanogpt_cli.config.presets import preset_names, preset_path
+from nanogpt_cli.config.presets import preset_names, preset_path, preset_summary
 from nanogpt_cli.config.schema import AUTO, SETTINGS, TrainConfig, Value, cautions, contradictions
 from nanogpt_cli.errors import UsageError
 
@@ -195,7 +195,8 @@ def read_preset(name: str) -> Layer:
     if name not in preset_names():
         raise UsageError(
             f"there is no preset {name!r}{suggestion(name, preset_names())}",
-            f"nanogpt train --preset NAME, where NAME is one of: {', '.join(preset_names())}",
+            f"nanogpt train --preset {nearest(name, preset_names()) or 'cpu-tiny'}",
+            details=tuple(f"{known}: {preset_summary(known)}" for known in preset_names()),
         )
     layer = _read_toml(preset_path(name).read_text(encoding="utf-8"), f"preset {name}")
     return dataclasses.replace(layer, lines={})  # nobody edits a preset: its name is place enough

@@ -162,7 +162,8 @@ def test_a_preset_that_is_no_name() -> None:
 def test_an_unknown_preset_names_the_nearest_and_all() -> None:
     with pytest.raises(UsageError, match=r"no preset 'cpu_tiny' \(did you mean cpu-tiny\?\)") as caught:
         read_preset("cpu_tiny")
-    assert "gpt2-124m" in caught.value.hint
+    assert caught.value.hint == "nanogpt train --preset cpu-tiny"
+    assert "gpt2-124m: 124M parameters: GPT-2 small from scratch; days on 8 A100s" in caught.value.details
 
 
 @pytest.mark.parametrize("name", ["../presets/cpu-tiny", "", "cpu-tiny.toml", "/etc/passwd"])

@@ -51,7 +51,6 @@ class HFTrainerReader:
         self._total_epochs = 0
         self._bar = 0  # step the progress bar shows; 0: there is none
         self._logged = 0  # step of the last line
-        self._n_logged = 0
 
     def feed(self, line: str) -> bool:
         """Take one line; False if it gives no loss and says nothing about the training."""

@@ -302,3 +302,11 @@ def test_a_model_of_billions_is_told_in_billions() -> None:
     console = terminal(80)
     console.print(start_panel(started(n_params=1_557_611_200)))
     assert "1.56B parameters: " in text_of(console)
+
+
+def test_nothing_is_to_go_at_the_end() -> None:
+    """The bar said "2000/2000 · 100% · 0:01 to go" through the last sample and save."""
+    reporter = a_run(terminal(80))
+    assert any("to go" in line for line in frame_lines(reporter, 80, 24))
+    reporter.emit(evaluated(2000))
+    assert not any("to go" in line for line in frame_lines(reporter, 80, 24))

@@ -158,6 +158,7 @@ class LiveReporter:
             cells |= {key: self.latest[-1].cells[key] for key in ("ms", "tokens", "mfu", "epochs", "eta")}
         if event.iter_num >= self.max_iters:
             cells["eta"] = ""  # it is there
+            self.eta_seconds = None
         self._milestone(_Row(cells, "bold green" if event.best else "bold"))
 
     def _milestone(self, row: _Row) -> None:

@@ -14,6 +14,7 @@ from nanogpt_cli.data.token_files import Tokens
 from nanogpt_cli.engine.device import Hardware, choose_hardware, has_fast_cpu_bfloat16
 from nanogpt_cli.engine.distributed import Distributed
 from nanogpt_cli.engine.models.base import LanguageModel, ModelConfig
+from nanogpt_cli.engine.scoring import build_score
 
 
 @torch.no_grad()
@@ -118,12 +119,11 @@ def evaluate(
     was_training = model.training
     model.eval()
     batch_size = batch_size or windows_at_once(model.config, hardware.device)
+    score = build_score(model, hardware)
     means, counts, n_bytes = [], [], 0
     for windows in _windows(tokens, model.config.block_size, batch_size):
         inputs, targets = to_device((windows[:, :-1], windows[:, 1:]), hardware.device)
-        with hardware.autocast():
-            _, mean = model(inputs, targets)
-        means.append(mean)  # read at the end: a GPU is not waited for
+        means.append(score(inputs, targets))  # read at the end: a GPU is not waited for
         counts.append(targets.numel())
         if token_bytes is not None:
             n_bytes += int(token_bytes[windows[:, 1:]].sum())

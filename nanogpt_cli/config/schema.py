@@ -82,9 +82,9 @@ class TrainConfig:
     dropout: float = _setting(0.0, "Model", "0 to pretrain; 0.1 or more to finetune", low=0, high=0.99)
     bias: bool = _setting(False, "Model", "biases in LayerNorm and Linear, as GPT-2 has")
     ngram_order: int = _setting(
-        0, "Model", "nanochat: embeddings of the last 2 to N tokens together; 0: none", low=0, high=8
+        0, "Model", "nanochat: embeddings of the last 2 to N tokens together; 0: none", low=0, high=16
     )
-    ngram_rows: int = _setting(16384, "Model", "rows of each n-gram table", low=1, high=2**26)
+    ngram_rows: int = _setting(131072, "Model", "rows of the table of n-grams", low=1, high=2**28)
     ngram_dropout: float = _setting(
         0.0, "Model", "share of tokens that train without their n-grams", low=0, high=0.99
     )
@@ -100,6 +100,7 @@ class TrainConfig:
         0.95, "Optimizer", "Muon's momentum, from 0.85 over 300 iterations", low=0, high=0.999
     )
     muon_steps: int = _setting(5, "Optimizer", "Newton-Schulz rounds; 3 suit small models", low=1, high=10)
+    ngram_lr: float = _setting(0.02, "Optimizer", "rate of the n-gram table, whatever the optimizer", low=0)
     embedding_lr: float = _setting(0.02, "Optimizer", "AdamW's rate for embeddings beside Muon", low=0)
     head_lr: float = _setting(0.005, "Optimizer", "AdamW's rate for an untied head beside Muon", low=0)
     on_nonfinite: Literal["stop", "skip"] = _setting(

@@ -5,20 +5,33 @@ a laptop, to tell it to keep out. The arithmetic here is torch's: its functional
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
+from nanogpt_cli.config.schema import TrainConfig
+from nanogpt_cli.engine.distributed import Distributed
+from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.sharded import local
+from nanogpt_cli.engine.table_rows import update_rows
 
 DEFAULT_EPS = 1e-8
 
 
 class Optimizer(torch.optim.Optimizer):
-    """What our optimizers share: parameter groups and their bookkeeping, without the compiler."""
+    """What our optimizers share: parameter groups and their bookkeeping, without the compiler.
+
+    A group of the kind "rows" is a table, and moves by the rows of its `lookups`.
+    """
+
+    def __init__(
+        self, groups: Sequence[dict[str, Any]], defaults: dict[str, Any], dist: Distributed | None = None
+    ) -> None:
+        super().__init__(groups, defaults)
+        self.dist = dist or Distributed()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As torch's."""
@@ -30,12 +43,18 @@ class Optimizer(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 parameter.grad = None
+            group.get("lookups", []).clear()
 
     def step(  # type: ignore[override]
         self, closure: Callable[[], float] | None = None, *, found_inf: Tensor | None = None
     ) -> None:
         """Update every parameter that has a gradient; nothing where `found_inf`, on the device, is 1."""
         raise NotImplementedError
+
+    def rows_step(self, group: dict[str, Any], found_inf: Tensor | None = None) -> None:
+        """Move the rows of a table that were looked up since the last step."""
+        (weight,) = group["params"]
+        update_rows(weight, group["lookups"], lr=group["lr"], dist=self.dist, found_inf=found_inf)
 
     def adamw_step(
         self, group: dict[str, Any], *, fused: bool, eps: float, found_inf: Tensor | None = None
@@ -75,9 +94,15 @@ class AdamW(Optimizer):
     """AdamW over groups of parameters, each with its weight decay."""
 
     def __init__(
-        self, groups: list[dict[str, Any]], *, lr: float, betas: tuple[float, float], fused: bool
+        self,
+        groups: list[dict[str, Any]],
+        *,
+        lr: float,
+        betas: tuple[float, float],
+        fused: bool,
+        dist: Distributed | None = None,
     ) -> None:
-        super().__init__(groups, {"lr": lr, "betas": betas, "weight_decay": 0.0})
+        super().__init__(groups, {"lr": lr, "betas": betas, "weight_decay": 0.0}, dist)
         self._fused = fused
 
     @torch.no_grad()
@@ -87,7 +112,30 @@ class AdamW(Optimizer):
         """Update every parameter that has a gradient; nothing where `found_inf`, on the device, is 1."""
         assert closure is None, "the trainer computes gradients itself"
         for group in self.param_groups:
-            self.adamw_step(group, fused=self._fused, eps=DEFAULT_EPS, found_inf=found_inf)
+            if group.get("kind") == "rows":
+                self.rows_step(group, found_inf)
+            else:
+                self.adamw_step(group, fused=self._fused, eps=DEFAULT_EPS, found_inf=found_inf)
+
+
+def table_groups(model: LanguageModel, config: TrainConfig) -> list[dict[str, Any]]:
+    """A group for each of the model's tables, at ngram_lr."""
+    ratio = rate_ratio(config.ngram_lr, config)
+    return [
+        {
+            "params": [tables.weight],
+            "lookups": tables.lookups,
+            "kind": "rows",
+            "lr": config.learning_rate * ratio,
+            "lr_ratio": ratio,
+        }
+        for tables in model.lookup_tables()
+    ]
+
+
+def rate_ratio(rate: float, config: TrainConfig) -> float:
+    """What learning_rate, as it warms up and decays, is to be multiplied with for a rate of its own."""
+    return rate / config.learning_rate if config.learning_rate else 1.0
 
 
 def gradient(parameter: nn.Parameter) -> Tensor:

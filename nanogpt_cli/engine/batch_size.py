@@ -116,7 +116,7 @@ def tried(sizes: list[int], attempt: Callable[[int], None], dist: Distributed, h
 def _pass(model: LanguageModel, config: TrainConfig, size: int, hardware: Hardware) -> None:
     """Forward and backward with `size` sequences, and as much memory beside it as the optimizer will take."""
     model.to(hardware.device)
-    moments = [torch.empty_like(p) for p in model.parameters() for _ in range(2)]
+    moments = [torch.empty_like(p) for p in model.parameters() if p.requires_grad for _ in range(2)]
     idx = torch.zeros(size, config.block_size, dtype=torch.int64, device=hardware.device)
     # Dropout draws: the state of the generators is as before, so that the run is what it would have been.
     devices = [hardware.device] if hardware.device.type == "cuda" else []

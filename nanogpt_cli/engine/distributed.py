@@ -39,6 +39,14 @@ class Distributed:
             torch.distributed.all_reduce(value)
         return value
 
+    def concatenate(self, value: Tensor) -> Tensor:
+        """The `value` (n, ...) of every rank, one below the other in the ranks' order, on every rank."""
+        if self.world_size == 1:
+            return value
+        values = [torch.empty_like(value) for _ in range(self.world_size)]
+        torch.distributed.all_gather(values, value.contiguous())
+        return torch.cat(values)
+
     def any(self, flag: bool, device: torch.device) -> bool:
         """Whether any rank says yes; all ranks get the same answer."""
         if self.world_size == 1:

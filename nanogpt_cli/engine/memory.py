@@ -68,16 +68,19 @@ def estimate_memory(config: TrainConfig, vocab_size: int, hardware: Hardware) ->
                     loss = model(idx, idx)[1]
                 loss.backward()
     parameters = list(model.parameters())
+    # Tables that are moved by rows have neither gradient nor moments.
+    trained = [p for p in parameters if p.requires_grad]
     matrices = split_parameters(model).matrices if config.optimizer == "muon" else []
-    weights = ledger.resident(parameters)
+    weights, gradients = ledger.resident(parameters), ledger.resident(trained)
     # Muon keeps one moment of a matrix, AdamW two.
-    moments = 2 * weights - ledger.resident(matrices)
-    total = moments + max(ledger.peak, 2 * weights) + (_CPU_LIBRARIES_BYTES if on_cpu else 0)
+    moments = 2 * gradients - ledger.resident(matrices)
+    total = moments + max(ledger.peak, weights + gradients) + (_CPU_LIBRARIES_BYTES if on_cpu else 0)
+    lasting = _size(parameters) + 3 * _size(trained) - _size(matrices)
     return MemoryEstimate(
         weights_bytes=_size(parameters),
-        gradients_bytes=_size(parameters),
-        optimizer_bytes=2 * _size(parameters) - _size(matrices),
-        activations_bytes=round(total) - 4 * _size(parameters) + _size(matrices),
+        gradients_bytes=_size(trained),
+        optimizer_bytes=2 * _size(trained) - _size(matrices),
+        activations_bytes=round(total) - lasting,
     )
 
 

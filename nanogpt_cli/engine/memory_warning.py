@@ -53,10 +53,11 @@ def warn_of_memory(attempt: Attempt, reporter: Reporter) -> None:
 def upper_bound(config: TrainConfig, vocab_size: int) -> int:
     """Bytes that one process certainly does not exceed, for any architecture and kind of attention."""
     width = config.n_embd
-    tables = 2 * vocab_size + config.block_size + max(0, config.ngram_order - 1) * config.ngram_rows
+    tables = 2 * vocab_size + config.block_size
     # A block is 12 width² and at most 13 width of biases and norms; the norm at the end is 2.
     n_params = config.n_layer * (12 * width**2 + 13 * width) + (tables + 2) * width
     a_layer = _WIDTHS_PER_LAYER * width + _SCORES_PER_HEAD * config.n_head * config.block_size
     a_token = config.n_layer * a_layer + _ROWS_PER_TOKEN * vocab_size
     tokens = config.batch_size * config.block_size
-    return _BYTES_PER_PARAM * n_params + _FLOAT_BYTES * tokens * a_token + _OTHER_BYTES
+    n_looked_up = config.ngram_rows * width if config.ngram_order >= 2 else 0  # no gradient, no moments
+    return _BYTES_PER_PARAM * n_params + _FLOAT_BYTES * (2 * n_looked_up + tokens * a_token) + _OTHER_BYTES

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nanogpt_cli.config.schema import TrainConfig
 from nanogpt_cli.engine import muon_sharing
-from nanogpt_cli.engine.adamw import Optimizer, gradient
+from nanogpt_cli.engine.adamw import Optimizer, gradient, rate_ratio, table_groups
 from nanogpt_cli.engine.distributed import Distributed
 from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.sharded import local
@@ -43,7 +43,7 @@ _ADAM_EPS: Final = 1e-10  # nanochat's: the moments of rare tokens are tiny
 
 
 class MuonAdamW(Optimizer):
-    """Groups have a `kind` ("muon" or "adamw"), the rate `lr`, and `lr_ratio`, its ratio to learning_rate."""
+    """Groups have a `kind` ("muon", "adamw" or "rows"), the rate `lr`, and its ratio to learning_rate."""
 
     def __init__(
         self,
@@ -53,10 +53,9 @@ class MuonAdamW(Optimizer):
         fused: bool,
         dist: Distributed | None = None,
     ) -> None:
-        super().__init__(groups, {"weight_decay": 0.0, "lr_ratio": 1.0, "rounds": 5})
+        super().__init__(groups, {"weight_decay": 0.0, "lr_ratio": 1.0, "rounds": 5}, dist)
         self._ns_dtype = ns_dtype
         self._fused = fused
-        self._dist = dist or Distributed()
 
     @torch.no_grad()
     def step(  # type: ignore[override]
@@ -67,6 +66,8 @@ class MuonAdamW(Optimizer):
         for group in self.param_groups:
             if group["kind"] == "muon":
                 self._muon(group, [p for p in group["params"] if p.grad is not None], found_inf)
+            elif group["kind"] == "rows":
+                self.rows_step(group, found_inf)
             else:
                 self.adamw_step(group, fused=self._fused, eps=_ADAM_EPS, found_inf=found_inf)
 
@@ -105,8 +106,8 @@ class MuonAdamW(Optimizer):
         mesh = getattr(parameter, "device_mesh", None)
         if mesh is not None:
             return muon_sharing.sharded(stack, parameter.shape[0], alone, mesh)
-        if self._dist.world_size > 1:
-            return muon_sharing.shared(stack, alone, self._dist.rank, self._dist.world_size)
+        if self.dist.world_size > 1:
+            return muon_sharing.shared(stack, alone, self.dist.rank, self.dist.world_size)
         return alone(stack)
 
     def _momentum_buffer(self, parameter: nn.Parameter) -> Tensor:
@@ -143,9 +144,11 @@ class Parameters:
 
 
 def split_parameters(model: LanguageModel) -> Parameters:
-    """Which parameters are Muon's (`matrices`), and which AdamW's."""
+    """Which parameters are Muon's (`matrices`), and which AdamW's; tables moved by rows are neither's."""
     parts = Parameters([], [], [], [])
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         if parameter.dim() < 2:
             parts.vectors.append(parameter)
         elif name.startswith("lm_head."):
@@ -181,8 +184,9 @@ def build_muon(
         (parts.embeddings + parts.vectors, config.embedding_lr),
         (parts.head, config.head_lr),
     ):
-        ratio = rate / config.learning_rate if config.learning_rate else 1.0
+        ratio = rate_ratio(rate, config)
         groups.append({"params": members, "kind": "adamw", "betas": betas, "lr_ratio": ratio})
+    groups += table_groups(model, config)
     for group in groups:
         group["lr"] = config.learning_rate * group.get("lr_ratio", 1.0)
     return MuonAdamW(

@@ -1,10 +1,12 @@
 """The optimizers. AdamW has nanoGPT's two groups: matrices and embeddings decay, biases and norms do not."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from nanogpt_cli.config.schema import TrainConfig
-from nanogpt_cli.engine.adamw import AdamW
+from nanogpt_cli.engine.adamw import AdamW, table_groups
 from nanogpt_cli.engine.device import Hardware
 from nanogpt_cli.engine.distributed import Distributed
 from nanogpt_cli.engine.models.base import LanguageModel
@@ -23,7 +25,7 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """The optimizer of the settings, on the model's device; a sharded model's keeps shards of its moments."""
     if config.optimizer == "adamw":
-        return build_adamw(model, config, hardware.device)
+        return build_adamw(model, config, hardware.device, dist)
     # The orthogonal matrix needs no precision: bfloat16 where the device multiplies it fast.
     ns_dtype = torch.bfloat16 if hardware.dtype == torch.bfloat16 else torch.float32
     return build_muon(model, config, ns_dtype=ns_dtype, fused=fused_available(hardware.device), dist=dist)
@@ -39,18 +41,22 @@ def set_rates(optimizer: torch.optim.Optimizer, iter_num: int, config: TrainConf
     return rate
 
 
-def build_adamw(model: nn.Module, config: TrainConfig, device: torch.device) -> AdamW:
+def build_adamw(
+    model: LanguageModel, config: TrainConfig, device: torch.device, dist: Distributed | None = None
+) -> AdamW:
     """AdamW (https://arxiv.org/abs/1711.05101), fused into one kernel where torch can."""
     decay, no_decay = decay_groups(model)
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": decay, "weight_decay": config.weight_decay},
         {"params": no_decay, "weight_decay": 0.0},
+        *table_groups(model, config),
     ]
     return AdamW(
         groups,
         lr=config.learning_rate,
         betas=(config.beta1, config.beta2),
         fused=fused_available(device),
+        dist=dist,
     )
 
 

@@ -65,7 +65,9 @@ def shard_model(model: LanguageModel, device: torch.device, world_size: int) -> 
         ) from None
     mesh = torch.distributed.device_mesh.init_device_mesh(device.type, (world_size,))
     for module in (*blocks_of(model), model):  # the last: embeddings, norm and head; what is tied stays tied
-        fully_shard(module, mesh=mesh)
+        fully_shard(module, mesh=mesh, ignored_params={tables.weight for tables in model.lookup_tables()})
+    for tables in model.lookup_tables():
+        tables.to(device)  # whole on every rank: an iteration needs few rows, but any
 
 
 def blocks_of(model: LanguageModel) -> nn.ModuleList:

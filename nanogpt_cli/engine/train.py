@@ -259,6 +259,8 @@ def compile_model(
     reporter.emit(Compiling())
     idx = torch.zeros(config.batch_size, config.block_size, dtype=torch.int64, device=hardware.device)
     try:
+        for tables in model.lookup_tables():  # they keep their lookups, which a compiled graph cannot do
+            tables.forward = torch.compiler.disable(tables.forward)  # type: ignore[method-assign, no-untyped-call]
         compiled = cast("nn.Module", torch.compile(model))  # refuses at once on a Python it does not know
         with hardware.autocast():
             _, loss = compiled(idx, idx)

@@ -37,14 +37,14 @@ def test_every_preset_loads_without_a_warning_and_says_what_it_is(name: str) -> 
 def test_the_parameter_count_in_the_first_line_is_true(name: str) -> None:
     """N without position embeddings: V*C for the tied embedding, 12*C^2 a block, LayerNorms beside.
 
-    nanochat's head is not tied; with n-grams come the tables for strings of 2 to ngram_order tokens.
+    nanochat's head is not tied; with n-grams comes their table.
     """
     config = preset(name)
     vocab_size = 65 if name.startswith("cpu-") or name == "shakespeare-char" else 50257
     n_params = vocab_size * config.n_embd + 12 * config.n_layer * config.n_embd**2
     if config.arch == "nanochat":
-        tables = max(0, config.ngram_order - 1)
-        n_params += (vocab_size + tables * config.ngram_rows) * config.n_embd
+        rows = config.ngram_rows if config.ngram_order >= 2 else 0
+        n_params += (vocab_size + rows) * config.n_embd
     said = float(preset_summary(name).split("M ")[0])
     assert math.isclose(n_params / 1e6, said, rel_tol=0.02)
 
@@ -61,8 +61,8 @@ def test_cpu_tiny_is_what_nanogpts_readme_gives_for_a_cpu() -> None:
 
 def test_cpu_speedrun_learns_from_few_iterations() -> None:
     config = preset("cpu-speedrun")
-    assert (config.arch, config.ngram_order, config.optimizer) == ("nanochat", 5, "muon")
-    assert (config.max_iters, config.lr_decay_iters, config.eval_interval) == (80, 80, 80)
+    assert (config.arch, config.ngram_order, config.optimizer) == ("nanochat", 6, "muon")
+    assert (config.max_iters, config.lr_decay_iters, config.eval_interval) == (110, 110, 110)
     assert (config.block_size, config.data_order) == (64, "shuffle")  # the context of nanoGPT's CPU command
 
 

@@ -22,7 +22,9 @@ def test_a_model_from_weights_is_the_one_they_were_taken_from(shape: ModelConfig
     idx = torch.arange(8)[None, :]
     assert torch.equal(same(idx)[0], model(idx)[0])
     trained = dict(same.named_parameters())
-    assert all(parameter.requires_grad for parameter in trained.values())
+    assert {name: p.requires_grad for name, p in trained.items()} == {
+        name: p.requires_grad for name, p in model.named_parameters()
+    }
     assert list(trained) == [name for name, _ in model.named_parameters()], "what is tied is tied again"
 
 

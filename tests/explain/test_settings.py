@@ -89,6 +89,8 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("muon_momentum", {}, {"optimizer": "muon"}, "window"),
     ("muon_steps", {}, {}, "unused"),
     ("muon_steps", {}, {"optimizer": "muon"}, "rounds"),
+    ("ngram_lr", {}, {}, "unused"),
+    ("ngram_lr", {}, {"arch": "nanochat", "ngram_order": 2}, "used"),
     ("embedding_lr", {}, {}, "unused"),
     ("embedding_lr", {}, {"optimizer": "muon"}, "used"),
     ("head_lr", {}, {}, "unused"),

@@ -8,6 +8,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from nanogpt_cli.engine.models.ngrams import NGramEmbedding
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -49,6 +51,16 @@ class LanguageModel(nn.Module):
         """Parameters without position embeddings, as nanoGPT counts them (a tied head counts once)."""
         total = sum(p.numel() for p in self.parameters())
         return total - (self.get_parameter(self.positions).numel() if self.positions else 0)
+
+    def lookup_tables(self) -> list[NGramEmbedding]:
+        """Tables whose weights autograd knows nothing of; see `engine.table_rows`."""
+        return []
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """As torch's, and the tables' lookups are forgotten."""
+        super().zero_grad(set_to_none)
+        for tables in self.lookup_tables():
+            tables.lookups.clear()
 
     def num_matmul_params(self) -> int:
         """The N of 6·N FLOPs per token: parameters that every token is multiplied with."""

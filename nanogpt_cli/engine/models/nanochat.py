@@ -33,7 +33,7 @@ class NanoChatConfig(ModelConfig):
 
     softcap: float = SOFTCAP
     ngram_order: int = 0  # the longest n-gram with an embedding; below 2 it is transformers' model exactly
-    ngram_rows: int = 16384  # of each n-gram table
+    ngram_rows: int = 131072  # of the table that all n-grams share
     ngram_dropout: float = 0.0
 
 
@@ -183,5 +183,8 @@ class NanoChat(LanguageModel):
 
     def num_matmul_params(self) -> int:
         """Without the embeddings, which are looked up and not multiplied with: the head is another matrix."""
-        tables = [self.model.embed_tokens, *(self.model.ngrams.tables if self.model.ngrams else ())]
-        return self.num_params() - sum(p.numel() for table in tables for p in table.parameters())
+        tables = [self.model.embed_tokens.weight, *(tables.weight for tables in self.lookup_tables())]
+        return self.num_params() - sum(table.numel() for table in tables)
+
+    def lookup_tables(self) -> list[NGramEmbedding]:
+        return [self.model.ngrams] if self.model.ngrams is not None else []

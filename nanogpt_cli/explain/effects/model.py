@@ -112,8 +112,8 @@ def ngram_dropout(case: RunCase) -> Iterator[Sentence]:
 
 def _ngram_params(case: RunCase) -> int:
     config = case.config
-    tables = max(0, config.ngram_order - 1) if config.arch == "nanochat" else 0
-    return tables * config.ngram_rows * config.n_embd
+    used = config.arch == "nanochat" and config.ngram_order >= 2
+    return config.ngram_rows * config.n_embd if used else 0
 
 
 EFFECTS: Final[dict[str, Effect]] = {

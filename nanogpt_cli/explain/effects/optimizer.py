@@ -65,6 +65,12 @@ def muon_steps(case: RunCase) -> Iterator[Sentence]:
         yield say("rounds", steps=case.config.muon_steps)
 
 
+def ngram_lr(case: RunCase) -> Iterator[Sentence]:
+    """Whether there are tables."""
+    tables = case.config.arch == "nanochat" and case.config.ngram_order >= 2
+    yield say("used" if tables else "unused")
+
+
 def embedding_lr(case: RunCase) -> Iterator[Sentence]:
     """Whose rate it is."""
     yield say("used" if case.config.optimizer == "muon" else "unused")
@@ -92,6 +98,6 @@ EFFECTS: Final[dict[str, Effect]] = {
     effect.__name__: effect
     for effect in (
         *(optimizer, weight_decay, beta1, beta2, grad_clip),
-        *(muon_momentum, muon_steps, embedding_lr, head_lr, on_nonfinite),
+        *(muon_momentum, muon_steps, ngram_lr, embedding_lr, head_lr, on_nonfinite),
     )
 }

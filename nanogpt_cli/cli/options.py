@@ -11,8 +11,10 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
+from nanogpt_cli.cli import console
 from nanogpt_cli.config.advice import nearest
 from nanogpt_cli.config.schema import SETTINGS, Setting
+from nanogpt_cli.errors import EXIT_SIGINT
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
@@ -57,6 +59,14 @@ class Command(TyperCommand):
             known = {*valued, *negatable, *plain, *negatable.values(), *ctx.help_option_names}
             args, ctx.meta[UNKNOWN] = without_unknown(args, known)
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; Ctrl-C, which Typer would turn into an exit code and no word, is told."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            console.note("stopped")
+            raise typer.Exit(EXIT_SIGINT) from None
 
 
 def without_unknown(args: list[str], known: set[str]) -> tuple[list[str], list[str]]:

@@ -8,6 +8,7 @@ import platform
 import shutil
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import cast
 
@@ -262,9 +263,12 @@ def compile_model(
         for tables in model.lookup_tables():  # they keep their lookups, which a compiled graph cannot do
             tables.forward = torch.compiler.disable(tables.forward)  # type: ignore[method-assign, no-untyped-call]
         compiled = cast("nn.Module", torch.compile(model))  # refuses at once on a Python it does not know
-        with hardware.autocast():
-            _, loss = compiled(idx, idx)
-        loss.backward()
+        with warnings.catch_warnings():
+            # Of whatever ends the tracing, Ctrl-C too, autograd prints where in the forward pass it was.
+            warnings.filterwarnings("ignore", message="Error detected in")
+            with hardware.autocast():
+                _, loss = compiled(idx, idx)
+            loss.backward()
     except Exception as error:  # whatever a compiler can raise: missing g++, Triton, unsupported Python …
         if is_out_of_memory(error):
             raise

@@ -97,5 +97,6 @@ def test_a_second_one_ends_the_run_at_once(
     monkeypatch.setattr(interrupts, "_BOUNCE_SECONDS", 0.0)
     result = interrupted(phase, number, 2, monkeypatch)
     assert result.code == code
+    assert ("\nstopped\n" in result.err) == (number == signal.SIGINT)
     assert list_checkpoints(RUN) == []
     assert not list(RUN.glob("**/.tmp-*")), "something half-written was left"

@@ -16,6 +16,7 @@ from nanogpt_cli.data.dataset import Dataset
 from nanogpt_cli.data.text_facts import text_facts
 from nanogpt_cli.engine import flops, probe
 from nanogpt_cli.engine.batch_size import choose_batch_size
+from nanogpt_cli.engine.compiling import compile_model
 from nanogpt_cli.engine.device import Hardware, choose_hardware
 from nanogpt_cli.engine.distributed import from_environment, micro_batches_per_rank
 from nanogpt_cli.engine.free_memory import available_memory
@@ -25,7 +26,6 @@ from nanogpt_cli.engine.models.registry import new_model, skeleton
 from nanogpt_cli.engine.out_of_memory import is_out_of_memory
 from nanogpt_cli.engine.schedule import learning_rate
 from nanogpt_cli.engine.start import Start, model_shape, padded_vocab_size, starting_point
-from nanogpt_cli.engine.train import compile_model
 from nanogpt_cli.events import Reporter, RunForecast, Timing
 
 # GPT-2's embedding, which is its head too, and nanochat's two.

@@ -8,13 +8,10 @@ import platform
 import shutil
 import sys
 import time
-import warnings
 from pathlib import Path
-from typing import cast
 
 import numpy
 import torch
-from torch import nn
 
 from nanogpt_cli import __version__
 from nanogpt_cli.config.load import LoadedConfig, dump_toml
@@ -24,6 +21,7 @@ from nanogpt_cli.data.dataset import Dataset
 from nanogpt_cli.data.tokenizers.base import TOKENIZER_FILE, save_tokenizer
 from nanogpt_cli.engine import flops
 from nanogpt_cli.engine.batch_size import choose_batch_size
+from nanogpt_cli.engine.compiling import compile_model, compile_sharded
 from nanogpt_cli.engine.device import Hardware, choose_hardware
 from nanogpt_cli.engine.distributed import (
     Distributed,
@@ -43,16 +41,14 @@ from nanogpt_cli.engine.preview import preview_of
 from nanogpt_cli.engine.runs import CONFIG_FILE, changed_settings
 from nanogpt_cli.engine.sharded import (
     choose_strategy,
-    compile_blocks,
     device_bytes,
     shard_model,
-    try_compiled_block,
 )
 from nanogpt_cli.engine.start import padded_vocab_size, starting_point
 from nanogpt_cli.engine.summary import run_ended, run_started
 from nanogpt_cli.engine.trainer import TrainBatches, Trainer
 from nanogpt_cli.errors import DivergedError, LostPeerError, NanoGPTError
-from nanogpt_cli.events import Aborted, Compiling, Notice, NullReporter, Reporter, RunEnded, Warned
+from nanogpt_cli.events import Aborted, Notice, NullReporter, Reporter, RunEnded, Warned
 from nanogpt_cli.files import write_atomic, write_json
 
 
@@ -169,7 +165,8 @@ def _train(
         if strategy == "fsdp":
             compile_sharded(model, config, hardware, dist, reporter)
         else:
-            trainer.model = dist.wrap(compile_model(model, config, hardware, reporter), hardware.device)
+            compiled = compile_model(model, config, hardware, reporter, world_size=dist.world_size)
+            trainer.model = dist.wrap(compiled, hardware.device)
 
         def summary(reason: str) -> RunEnded:
             seconds = time.perf_counter() - started
@@ -221,63 +218,6 @@ def _place(
         reporter.emit(Warned(message=f"strategy fsdp has nothing to divide: {why}"))
     model.to(hardware.device)
     return strategy
-
-
-def compile_sharded(
-    model: LanguageModel, config: TrainConfig, hardware: Hardware, dist: Distributed, reporter: Reporter
-) -> None:
-    """Compile the blocks of a sharded model in place, where every rank's compiler works."""
-    if not hardware.compile:
-        return
-    reporter.emit(Compiling())
-    reason = ""
-    try:
-        try_compiled_block(model, config, hardware)
-    except Exception as error:  # whatever a compiler can raise, as in compile_model
-        if is_out_of_memory(error):
-            raise
-        reason = compiler_words(error)
-    reasons = [told for told in dist.gather(reason) if told]
-    if reasons:
-        told = f"torch.compile failed ({reasons[0]}); going on without it"
-        reporter.emit(Warned(message=told))
-    else:
-        compile_blocks(model)
-
-
-def compiler_words(error: Exception) -> str:
-    """The first line of what a compiler says that holds anything, shortened."""
-    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return reason.strip()[:160]
-
-
-def compile_model(
-    model: LanguageModel, config: TrainConfig, hardware: Hardware, reporter: Reporter
-) -> nn.Module:
-    """The compiled model, tried on one batch; the model itself when torch.compile does not work here."""
-    if not hardware.compile:
-        return model
-    reporter.emit(Compiling())
-    idx = torch.zeros(config.batch_size, config.block_size, dtype=torch.int64, device=hardware.device)
-    try:
-        for tables in model.lookup_tables():  # they keep their lookups, which a compiled graph cannot do
-            tables.forward = torch.compiler.disable(tables.forward)  # type: ignore[method-assign, no-untyped-call]
-        compiled = cast("nn.Module", torch.compile(model))  # refuses at once on a Python it does not know
-        with warnings.catch_warnings():
-            # Of whatever ends the tracing, Ctrl-C too, autograd prints where in the forward pass it was.
-            warnings.filterwarnings("ignore", message="Error detected in")
-            with hardware.autocast():
-                _, loss = compiled(idx, idx)
-            loss.backward()
-    except Exception as error:  # whatever a compiler can raise: missing g++, Triton, unsupported Python …
-        if is_out_of_memory(error):
-            raise
-        told = f"torch.compile failed ({compiler_words(error)}); going on without it"
-        reporter.emit(Warned(message=told))
-        return model
-    finally:
-        model.zero_grad(set_to_none=True)
-    return compiled
 
 
 def _open_run_dir(

@@ -18,6 +18,7 @@ from tests.engine.tiny import CPU, Recorder, assert_same_tensors, build_trainer,
 TIMES = {"step_ms", "eval_ms", "save_ms", "tokens_per_second", "eta_seconds"}
 RECIPES: dict[str, dict[str, Any]] = {
     "adamw": {},
+    "ngrams": {"arch": "nanochat", "ngram_order": 3, "ngram_rows": 32},
     "muon": {"arch": "nanochat", "optimizer": "muon", "weight_decay": 0.1},
 }
 

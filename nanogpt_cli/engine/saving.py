@@ -41,10 +41,10 @@ class Saver:
         dist: Distributed,
         reporter: Reporter,
         saved: TrainState | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         """`saved` is the state that the run goes on from, where the run's folder holds it."""
-        self.clock = clock
+        self.clock = clock or time.monotonic
         self.config = config
         self.run_dir = run_dir
         self.model = model

@@ -53,7 +53,7 @@ class Saver:
         self.dataset = dataset
         self.dist = dist
         self.reporter = reporter
-        self._tried_at = clock()
+        self._tried_at = self.clock()
         self._failed_in_a_row = 0  # on every rank, whichever has met the fault
         self._on_disk = _content(saved) if saved is not None else None
 

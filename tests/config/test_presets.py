@@ -23,6 +23,7 @@ def test_the_presets_are_these() -> None:
         "gpt2-large",
         "gpt2-medium",
         "gpt2-xl",
+        "gpu-speedrun",
         "shakespeare-char",
     ]
 
@@ -40,7 +41,7 @@ def test_the_parameter_count_in_the_first_line_is_true(name: str) -> None:
     nanochat's head is not tied; with n-grams comes their table.
     """
     config = preset(name)
-    vocab_size = 65 if name.startswith("cpu-") or name == "shakespeare-char" else 50257
+    vocab_size = 65 if name.startswith(("cpu-", "gpu-")) or name == "shakespeare-char" else 50257
     n_params = vocab_size * config.n_embd + 12 * config.n_layer * config.n_embd**2
     if config.arch == "nanochat":
         rows = config.ngram_rows if config.ngram_order >= 2 else 0
@@ -64,6 +65,15 @@ def test_cpu_speedrun_learns_from_few_iterations() -> None:
     assert (config.arch, config.ngram_order, config.optimizer) == ("nanochat", 6, "muon")
     assert (config.max_iters, config.lr_decay_iters, config.eval_interval) == (110, 110, 110)
     assert (config.block_size, config.data_order) == (64, "shuffle")  # the context of nanoGPT's CPU command
+
+
+def test_gpu_speedrun_is_cpu_best_with_a_larger_model() -> None:
+    small, large = preset("cpu-best"), preset("gpu-speedrun")
+    same = ("arch", "block_size", "batch_size", "ngram_order", "ngram_rows", "optimizer", "lr_schedule")
+    same += ("learning_rate", "ngram_lr", "embedding_lr", "head_lr", "max_iters", "lr_decay_iters")
+    assert [getattr(large, name) for name in same] == [getattr(small, name) for name in same]
+    assert large.n_layer * large.n_embd**2 > 2 * small.n_layer * small.n_embd**2
+    assert large.compile is False
 
 
 def test_shakespeare_char_is_nanogpts_baby_gpt() -> None:

@@ -23,7 +23,7 @@ from nanogpt_cli.cli.reporters.words import duration, learning_rate, millisecond
 
 _LATEST_STEPS = 5
 _FINAL_ROWS = 60  # a run of many evaluations is thinned to what can be read
-_REFRESH_PER_SECOND = 2
+_REFRESH_PER_SECOND = 1  # a frame costs 1 to 2 ms; what matters is drawn at once besides
 _SAMPLE_MIN_HEIGHT = 14  # a lower terminal needs its lines for the table
 
 

@@ -72,7 +72,7 @@ def test_gpu_speedrun_is_cpu_best_with_a_larger_model() -> None:
     same = ("arch", "block_size", "batch_size", "ngram_order", "ngram_rows", "optimizer", "lr_schedule")
     same += ("learning_rate", "ngram_lr", "embedding_lr", "head_lr", "max_iters", "lr_decay_iters")
     assert [getattr(large, name) for name in same] == [getattr(small, name) for name in same]
-    assert large.n_layer * large.n_embd**2 > 2 * small.n_layer * small.n_embd**2
+    assert large.n_layer * large.n_embd**2 > 1.5 * small.n_layer * small.n_embd**2
     assert large.compile is False
 
 

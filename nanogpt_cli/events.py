@@ -148,8 +148,8 @@ class StepLogged(Event):
     iter_num: int
     loss: float
     lr: float
-    grad_norm: float | None  # before clipping; None when grad_clip is 0
-    clipped: float | None  # share of the iterations whose gradient was clipped, 0..1; None with grad_norm
+    grad_norm: float | None  # before clipping; None where no gradient was finite
+    clipped: float | None  # share of iterations whose gradient was clipped, 0..1; None when grad_clip is 0
     step_ms: float  # mean per iteration, evaluation and saving excluded
     tokens_per_second: float
     mfu: float | None

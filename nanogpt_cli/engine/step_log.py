@@ -53,7 +53,7 @@ class StepLog:
                 iter_num=iter_num,
                 loss=loss,
                 lr=lr,
-                grad_norm=interval.norms.mean if self.config.grad_clip else None,
+                grad_norm=interval.norms.mean,
                 clipped=interval.norms.clipped_share if self.config.grad_clip else None,
                 step_ms=interval.step_ms,
                 tokens_per_second=tokens_per_second,

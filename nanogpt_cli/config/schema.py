@@ -155,6 +155,9 @@ class TrainConfig:
         "auto", "System", "several processes: ddp, all weights in each; fsdp, divided among them"
     )
     backend: str = _setting("auto", "System", "torch.distributed backend: nccl, gloo; auto by device")
+    deterministic: bool = _setting(
+        False, "System", "on a GPU too, the same command gives the same weights bit by bit; slower"
+    )
     threads: int = _setting(0, "System", "CPU threads; 0: as many as there are cores", low=0, high=1024)
 
 

@@ -22,6 +22,7 @@ from nanogpt_cli.data.tokenizers.base import TOKENIZER_FILE, save_tokenizer
 from nanogpt_cli.engine import flops
 from nanogpt_cli.engine.batch_size import choose_batch_size
 from nanogpt_cli.engine.compiling import compile_model, compile_sharded
+from nanogpt_cli.engine.determinism import fixed_order
 from nanogpt_cli.engine.device import Hardware, choose_hardware
 from nanogpt_cli.engine.distributed import (
     Distributed,
@@ -110,6 +111,7 @@ def _train(
     if loaded.config.batch_size != AUTO:
         micro_batches_per_rank(loaded.config.gradient_accumulation_steps, dist.world_size)
     with (
+        fixed_order(loaded.config.deterministic, hardware.device),
         process_group(dist, loaded.config.backend, hardware.device),
         stop_on_signals(lambda: reporter.emit(Aborted())) as stop,
     ):

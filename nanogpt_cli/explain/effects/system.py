@@ -63,6 +63,14 @@ def backend(case: RunCase) -> Iterator[Sentence]:
     yield say("several", world=found.world_size, name=name)
 
 
+def deterministic(case: RunCase) -> Iterator[Sentence]:
+    """Whether chance decides about the order of sums."""
+    if case.forecast.device_type == "cpu":
+        yield say("cpu")
+    else:
+        yield say("on" if case.config.deterministic else "off")
+
+
 def threads(case: RunCase) -> Iterator[Sentence]:
     """How many of them compute."""
     if case.forecast.device_type != "cpu":
@@ -72,5 +80,5 @@ def threads(case: RunCase) -> Iterator[Sentence]:
 
 
 EFFECTS: Final[dict[str, Effect]] = {
-    effect.__name__: effect for effect in (device, dtype, compile, strategy, backend, threads)
+    effect.__name__: effect for effect in (device, dtype, compile, strategy, backend, deterministic, threads)
 }

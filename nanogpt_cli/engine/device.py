@@ -56,7 +56,7 @@ def choose_hardware(config: TrainConfig, *, local_rank: int | None = None) -> Ha
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
     elif device.type == "cpu":
-        keep_freed_memory()
+        keep_freed_memory(all_of_it=True)  # an iteration needs the same blocks as the one before
     dtype_name, dtype_reason = _choose_dtype(config.dtype, device)
     compiled, compile_reason = _choose_compile(config.compile, device)
     return Hardware(

@@ -85,7 +85,7 @@ class _GPT2Score:
         x = x.view(B * T, -1)
         for block, (qkv, out, up, down) in zip(self._blocks, self._products, strict=True):
             heads = qkv(_norm(block.ln_1, x)).view(B, T, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
-            y = causal_attention(*heads.unbind(), dropout=0.0)  # (B, H, T, C / H)
+            y = causal_attention(*heads.unbind(), drop=0.0)  # (B, H, T, C / H)
             x.add_(out(y.transpose(1, 2).reshape(B * T, -1)))
             x.add_(down(up(_norm(block.ln_2, x))))
         logits = self._head(_norm(self._body.ln_f, x))  # (N, V)

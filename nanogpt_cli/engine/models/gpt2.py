@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nanogpt_cli.engine.models.base import LanguageModel, ModelConfig
+from nanogpt_cli.engine.models.dropout import dropout
 from nanogpt_cli.engine.models.head_loss import head_loss
 
 # Up to so many tokens a CPU keeps all scores in memory. Forward and backward of 8 texts of 256 tokens with 4
@@ -54,7 +55,6 @@ class CausalSelfAttention(nn.Module):
         super().__init__()
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)  # query, key, value
         self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
-        self.resid_dropout = nn.Dropout(config.dropout)
         self.n_head = config.n_head
         self.dropout = config.dropout
 
@@ -62,29 +62,29 @@ class CausalSelfAttention(nn.Module):
         B, T, C = x.shape
         q, k, v = self.c_attn(x).split(C, dim=2)
         q, k, v = (part.view(B, T, self.n_head, -1).transpose(1, 2) for part in (q, k, v))  # (B, H, T, C/H)
-        y = causal_attention(q, k, v, dropout=self.dropout if self.training else 0.0)
+        y = causal_attention(q, k, v, drop=self.dropout if self.training else 0.0)
         y = y.transpose(1, 2).reshape(B, T, C)
-        return self.resid_dropout(self.c_proj(y))
+        return dropout(self.c_proj(y), self.dropout if self.training else 0.0)
 
 
-def causal_attention(q: Tensor, k: Tensor, v: Tensor, *, dropout: float) -> Tensor:
-    """softmax(q kᵀ / √head_size) v under a causal mask, each (B, H, T, head_size)."""
-    if q.device.type == "cpu" and q.dtype != torch.float32:
+def causal_attention(q: Tensor, k: Tensor, v: Tensor, *, drop: float) -> Tensor:
+    """softmax(q kᵀ / √head_size) v, causal, with dropout at the rate `drop`; each (B, H, T, head_size)."""
+    if q.device.type == "cpu" and (q.dtype != torch.float32 or drop):
         with torch.autocast("cpu", enabled=False):
             if q.shape[2] <= _SHORT:
-                return _short_attention(q, k, v, dropout)
+                return _short_attention(q, k, v, drop)
             # On a CPU its backward is several times slower in bfloat16 than in float32 (torch 2.13).
             full = (q.float(), k.float(), v.float())
-            return F.scaled_dot_product_attention(*full, dropout_p=dropout, is_causal=True).to(q.dtype)
-    return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
+            return F.scaled_dot_product_attention(*full, dropout_p=drop, is_causal=True).to(q.dtype)
+    return F.scaled_dot_product_attention(q, k, v, dropout_p=drop, is_causal=True)
 
 
-def _short_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
+def _short_attention(q: Tensor, k: Tensor, v: Tensor, drop: float) -> Tensor:
     """The same, one product after the other: twice as fast on a CPU, at the price of (B, H, T, T) scores."""
     length, scale = q.shape[2], q.shape[3] ** -0.5
     future = torch.full((length, length), -math.inf, dtype=q.dtype, device=q.device).triu(1)
     scores = torch.baddbmm(future, q.flatten(0, 1), k.flatten(0, 1).mT, alpha=scale)  # (B·H, T, T)
-    weights = F.dropout(scores.softmax(dim=2), dropout, training=dropout > 0)
+    weights = dropout(scores.softmax(dim=2), drop)
     return torch.bmm(weights, v.flatten(0, 1)).view(q.shape)
 
 
@@ -96,10 +96,10 @@ class MLP(nn.Module):
         self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd, bias=config.bias)
         self.gelu = nn.GELU(approximate="tanh" if config.activation == "gelu_new" else "none")
         self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd, bias=config.bias)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = config.dropout
 
     def forward(self, x: Tensor) -> Tensor:  # (B, T, C) → (B, T, C)
-        return self.dropout(self.c_proj(self.gelu(self.c_fc(x))))
+        return dropout(self.c_proj(self.gelu(self.c_fc(x))), self.dropout if self.training else 0.0)
 
 
 class Block(nn.Module):
@@ -124,13 +124,13 @@ class Transformer(nn.Module):
         super().__init__()
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
         self.wpe = nn.Embedding(config.block_size, config.n_embd)
-        self.drop = nn.Dropout(config.dropout)
+        self.dropout = config.dropout
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.ln_f = LayerNorm(config.n_embd, config.bias)
 
     def forward(self, idx: Tensor) -> Tensor:  # (B, T) int64 → (B, T, C)
         positions = torch.arange(idx.shape[1], device=idx.device)
-        x = self.drop(self.wte(idx) + self.wpe(positions))
+        x = dropout(self.wte(idx) + self.wpe(positions), self.dropout if self.training else 0.0)
         for block in self.h:
             x = block(x)
         return self.ln_f(x)

@@ -80,7 +80,7 @@ class Attention(nn.Module):
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
         q, k = rms_norm(rotary(q)), rms_norm(rotary(k))
-        y = causal_attention(q, k, v, dropout=self.dropout if self.training else 0.0)
+        y = causal_attention(q, k, v, drop=self.dropout if self.training else 0.0)
         y = y.transpose(1, 2).reshape(B, T, C)
         return self.o_proj(y)
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from nanogpt_cli.cli import console
-from nanogpt_cli.config.load import PROJECT_FILE
 from nanogpt_cli.data.preparing.prepared import PreparedDataset, PreparedSplit
 
 
@@ -25,8 +24,7 @@ def report(prepared: PreparedDataset, *, quiet: bool) -> None:
 
 def next_command(prepared: PreparedDataset, *, default_root: Path) -> str:
     """The `nanogpt train` that takes this dataset."""
-    # In a project train takes its settings from there; the preset would change nothing in them.
-    train = "nanogpt train" if Path(PROJECT_FILE).is_file() else "nanogpt train --preset cpu-tiny"
+    train = "nanogpt train"  # with what suits the device and the text, or with a project's settings
     if prepared.path.parent != default_root:
         return f"{train} --dataset {prepared.path}"
     # A dataset just written is the newest, and train takes that by itself.

@@ -34,7 +34,7 @@ def test_report() -> None:
         "train      2,106 tokens from 2,106 bytes of text",
         "val        234 tokens from 234 bytes of text",
         "on average 1.00 bytes per token",
-        "next: nanogpt train --preset cpu-tiny",
+        "next: nanogpt train",
     ]
     assert Path("data/input/train.bin").stat().st_size == 2 * 2106
 
@@ -44,7 +44,7 @@ def test_second_time() -> None:
     code, _, err = run_cli("prepare", "input.txt")
     assert code == 0
     assert "(already prepared, unchanged)" in err
-    assert err.splitlines()[-1] == "next: nanogpt train --preset cpu-tiny --dataset input"
+    assert err.splitlines()[-1] == "next: nanogpt train --dataset input"
     code, _, err = run_cli("prepare", "input.txt", "--tokenizer=byte")
     assert code == 1
     assert err.startswith("error: data/input already holds another dataset")
@@ -74,7 +74,7 @@ def test_name_and_data_dir() -> None:
     code, _, err = run_cli("prepare", "input.txt", "--name", "york", "--data-dir", "elsewhere")
     assert code == 0
     assert Path("elsewhere/york/meta.json").is_file()
-    assert err.splitlines()[-1] == "next: nanogpt train --preset cpu-tiny --dataset elsewhere/york"
+    assert err.splitlines()[-1] == "next: nanogpt train --dataset elsewhere/york"
 
 
 def test_advice() -> None:
@@ -236,7 +236,7 @@ def test_help_is_grouped() -> None:
 
 
 def test_in_a_project_the_next_step_is_the_projects() -> None:
-    """It said --preset cpu-tiny beside a nanogpt.toml that sets another model."""
+    """It said --preset cpu-tiny beside a nanogpt.toml that set another model."""
     Path("input.txt").write_text("To be, or not to be.\n" * 800, encoding="utf-8")
     Path("nanogpt.toml").write_text('preset = "gpt2-124m"\n', encoding="utf-8")
     assert run_cli("prepare", "input.txt").err.splitlines()[-1] == "next: nanogpt train"

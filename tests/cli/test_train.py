@@ -85,7 +85,8 @@ def test_what_was_left_out_is_decided_and_said() -> None:
     flags = FLAGS[2:]  # no preset
     result = run_cli("train", *flags)
     assert result.code == 0
-    assert "using preset cpu-tiny: it trains in minutes on a CPU (--preset chooses another)" in result.err
+    told = "using preset cpu-tiny: n_layer is set, and the rest are nanoGPT's numbers for a CPU"
+    assert f"{told} (--preset chooses another)" in result.err
 
 
 # --- Records

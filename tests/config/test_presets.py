@@ -119,19 +119,39 @@ def test_finetuning_starts_from_the_released_weights() -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "vocab_size", "name"),
+    ("device", "vocab_size", "tokens", "name"),
     [
-        ("cpu", 65, "cpu-tiny"),
-        ("cpu", 50257, "cpu-tiny"),
-        ("cuda", 65, "shakespeare-char"),
-        ("mps", 256, "shakespeare-char"),
-        ("cuda", 50257, "gpt2-124m"),
+        ("cpu", 65, 20_000, "cpu-tiny"),
+        ("cpu", 65, 100_000, "cpu-speedrun"),
+        ("cpu", 65, 1_000_000, "cpu-best"),
+        ("cpu", 50257, 1_000_000, "cpu-best"),
+        ("cuda", 65, 1_000_000, "shakespeare-char"),
+        ("mps", 256, 1_000_000, "shakespeare-char"),
+        ("cuda", 50257, 20_000, "gpt2-124m"),
     ],
 )
-def test_the_choice_for_a_device_is_one_that_exists_and_has_a_reason(
-    device: str, vocab_size: int, name: str
+def test_the_choice_for_a_device_and_a_text_is_one_that_exists_and_has_a_reason(
+    device: str, vocab_size: int, tokens: int, name: str
 ) -> None:
-    chosen, reason = choose_preset(device, vocab_size)
+    chosen, reason = choose_preset(device, vocab_size, train_tokens=tokens, val_tokens=tokens // 10)
     assert chosen == name
     assert chosen in preset_names()
     assert reason
+
+
+def test_a_chosen_context_fits_into_the_val_split() -> None:
+    for val_tokens in (256, 257):
+        chosen, _ = choose_preset("cpu", 65, train_tokens=10**6, val_tokens=val_tokens)
+        assert preset(chosen).block_size < val_tokens
+    assert chosen == "cpu-best"
+
+
+@pytest.mark.parametrize("given", ["n_layer", "arch", "optimizer", "learning_rate", "init_from"])
+def test_who_describes_a_model_gets_nanogpts_other_numbers(given: str) -> None:
+    def chosen(*names: str) -> tuple[str, str]:
+        return choose_preset("cpu", 65, train_tokens=10**6, val_tokens=10**5, given=names)
+
+    name, reason = chosen("seed", given)
+    assert name == "cpu-tiny"
+    assert reason.startswith(f"{given} is set")
+    assert chosen("seed", "batch_size", "max_iters")[0] == "cpu-best"

@@ -57,7 +57,7 @@ def test_three_lines(language: str, run: Callable[..., Result]) -> None:
 
     result = nanogpt("prepare", "input.txt", "--tokenizer", "char")
     assert result.out == ""
-    assert next_command(result) == "nanogpt train --preset cpu-tiny"
+    assert next_command(result) == "nanogpt train"
     meta = json.loads(Path("data/input/meta.json").read_text(encoding="utf-8"))
     assert meta["vocab_size"] == len(set(text))
 

@@ -211,7 +211,13 @@ def _new_job(
         from nanogpt_cli.engine.device import resolve_device
 
         device = resolve_device(loaded.config.device)
-        preset, why = choose_preset(device.type, dataset.vocab_size or 50257)
+        preset, why = choose_preset(
+            device.type,
+            dataset.vocab_size or 50257,
+            train_tokens=dataset.splits["train"].tokens,
+            val_tokens=dataset.splits["val"].tokens,
+            given=[name for name, origin in loaded.origins.items() if origin != "default"],
+        )
         reporter.emit(Notice(message=f"using preset {preset}: {why} (--preset chooses another)"))
         loaded = load_config(preset=preset, flags=flags)
 

@@ -68,6 +68,7 @@ _WARM_UP_RATIO = 2.0
 # The training splits nanoGPT's data/*/prepare.py make, as their readme files give them.
 _TRAIN_TOKENS = {"shakespeare_char": 1_003_854, "shakespeare": 301_966, "openwebtext": 9_035_582_198}
 _NEARBY_POINTS = 20  # training losses whose median stands for the loss at an evaluation
+_READ_ALL = 0.9  # of the text: a table of n-grams that has met so much of it may be said to have read it
 
 
 def _default(name: str) -> float | None:
@@ -212,7 +213,20 @@ class Case:
     @cached_property
     def tokens_per_parameter(self) -> float | None:
         """Tokens learned from per parameter; about 20 is the best use of a given amount of computing."""
-        return self.tokens_seen / self.run.n_params if self.tokens_seen and self.run.n_params else None
+        computed_with = (self.run.n_params or 0) - self.table_params
+        return self.tokens_seen / computed_with if self.tokens_seen and computed_with > 0 else None
+
+    @cached_property
+    def table_params(self) -> int:
+        """Parameters in a table of n-grams of ours: they are looked up, not computed with."""
+        if self.run.config.get("arch") != "nanochat" or (self.setting("ngram_order") or 0) < 2:
+            return 0
+        return int((self.setting("ngram_rows") or 0) * (self.setting("n_embd") or 0))
+
+    @property
+    def table_has_read_all(self) -> bool:
+        """Whether a table of n-grams has met nearly the whole text: it knows the text by heart next time."""
+        return self.table_params > 0 and (self.epochs or 0) >= _READ_ALL
 
     @cached_property
     def epochs(self) -> float | None:
@@ -322,7 +336,7 @@ class Case:
         if not (n_layer and n_embd and block_size and self.run.n_params):
             return None
         # N = 12 · L · C² for the blocks plus V · C for the tied embedding, and little else; V below 300,000.
-        embedding = self.run.n_params - 12 * n_layer * n_embd**2
+        embedding = self.run.n_params - self.table_params - 12 * n_layer * n_embd**2
         fits = -_PARAMS_ROUNDING < embedding < 300_000 * n_embd
         return (n_layer, n_embd, block_size) if fits else None
 

@@ -15,6 +15,7 @@ from tests.explain.samples import (
     iter_lines,
     metrics,
     run_log,
+    table_run,
 )
 
 CHAR = "found vocab_size = 65 (inside data/x/meta.pkl)\n"
@@ -270,12 +271,15 @@ MORE: dict[str, str | Log] = {
     "val_noise.eval_iters": settings(eval_iters=5)
     + eval_lines([(4.2, 4.2), *((1.8, val) for val in NOISY_VALS)]),
     "healthy.gap": eval_lines([(4.2, 4.2), (2.0, 2.1), (1.5, 1.7), (1.2, 1.52)]),
+    "healthy.gap_of_table": table_run([(4.2, 4.2), (1.6, 1.75), (1.3, 1.53), (1.25, 1.52), (1.2, 1.5)]),
     "healthy.val_only": modded([10.8, 4.4, 3.9, 3.7]),
     "healthy.bpb": nanochat([3.2, 0.9, 0.85, 0.82, 0.8], falling(10.4, 2.4, 41)),
     "healthy.train_only": iter_lines(falling(4.2, 2.0, 40)),
     "still_improving.train_only": iter_lines(falling(4.2, 1.0, 40)[:25]),
     "still_improving.schedule_ended": SCHEDULE + eval_lines(
         [*GOOD_EVALS, (1.3, 1.58), (1.25, 1.56), (1.2, 1.53), (1.15, 1.51)]),
+    "still_improving.text_ended": table_run(
+        [(4.2, 4.2), (1.7, 1.75), (1.45, 1.53), (1.44, 1.52), (1.4, 1.5)]),
     "still_improving.planned_end": planned(),
     "still_improving.decaying": modded([10.8, 4.0, 3.7, 3.6, 3.55, 3.52, 3.5, 3.44, 3.38, 3.3]),
     "data_repeated.numbered": epochs(falling(3.3, 1.3, 50), seen=3.0),

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import cast
 
 from nanogpt_cli.explain.parse import parse_stream
 from nanogpt_cli.explain.records import Log, Run
@@ -119,3 +120,30 @@ def metrics(steps: Iterable[float] = (), end: str = "", **changes: object) -> st
         text += record("step", step=i * 10, loss=loss, lr=1e-3, grad_norm=0.5, step_ms=40.0,
                        tok_per_sec=19200.0, mfu=0.25, tokens=i * 7680)  # fmt: skip
     return text + (record("end", reason=end, iters=200, wall_seconds=12.5) if end else "")
+
+
+# cpu-best's shape and schedule, for 200 iterations: a table of n-grams, Muon, and one reading of the text.
+WITH_TABLE: Mapping[str, object] = {
+    "config": {"max_iters": 200, "lr_decay_iters": 200, "warmup_iters": 0, "learning_rate": 0.02,
+               "min_lr": 0.0, "decay_lr": True, "eval_interval": 50, "eval_iters": 20, "batch_size": 4,
+               "block_size": 256, "gradient_accumulation_steps": 1, "arch": "nanochat", "optimizer": "muon",
+               "ngram_order": 8, "ngram_rows": 262144, "n_layer": 4, "n_head": 3, "n_embd": 192},
+    "n_params": 52_126_080,
+    "tokens_per_iter": 1024,
+    "train_tokens": 200_000,
+    "flops_per_token": 13_051_008,
+}  # fmt: skip
+
+
+def table_run(evals: Iterable[tuple[float, float]], optimizer: str = "muon") -> str:
+    """A metrics.jsonl of such a run: train and val loss every 50 iterations, steps in between, the end."""
+    config = {**cast("dict[str, object]", WITH_TABLE["config"]), "optimizer": optimizer}
+    text = record("run", **{**RUN, **WITH_TABLE, "config": config})
+    for i, (train_loss, val_loss) in enumerate(evals):
+        for step in range(50 * i, min(50 * i + 50, 201), 10):
+            lr = 0.02 * min(1.0, (200 - step) / 160)
+            if step == 50 * i:
+                text += record("eval", step=step, train_loss=train_loss, val_loss=val_loss, lr=lr, best=True)
+            if step < 200:
+                text += record("step", step=step, loss=val_loss, lr=lr, step_ms=90.0)
+    return text + record("end", reason="finished", iters=200, wall_seconds=20.0)

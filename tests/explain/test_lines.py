@@ -3,13 +3,14 @@
 import math
 import re
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from nanogpt_cli.accelerators import ACCELERATORS, accelerator
 from nanogpt_cli.explain.records import IterPoint, Run, Trainer
 from nanogpt_cli.explain.report import explain, explain_log
-from tests.explain.samples import run_log
+from tests.explain.samples import WITH_TABLE, falling, metrics, run_log
 
 HEADER = """\
 Overriding: device = cuda
@@ -160,6 +161,27 @@ def test_parameters_and_vocabulary_are_worked_out(tmp_path: Path) -> None:
     assert f"{10.65e6 - 12 * 6 * 384**2:,.0f} more in the token embedding" in parameters
     assert f"ln(65) = {math.log(65):.4f}" in lines["vocab_size = 65"]["vocabulary"]
     assert "1 x batch_size 64 x block_size 256" in lines["tokens per iteration will be: 16,384"]["tokens"]
+
+
+def test_parameters_of_a_table_are_looked_up_and_not_computed_with(tmp_path: Path) -> None:
+    """They were said to be the token embedding's."""
+    path = tmp_path / "metrics.jsonl"
+
+    def parameters(**changes: object) -> str:
+        path.write_text(metrics(falling(4.2, 1.2, 21), **{**WITH_TABLE, **changes}), encoding="utf-8")
+        (said,) = (
+            dict(line.parts)["parameters"] for line in explain_log(path).lines if "number of" in line.text
+        )
+        return said
+
+    said = parameters()
+    assert "50,331,648 in the table of n-grams, ngram_rows 262,144 x n_embd 192" in said
+    assert "12 x 4 x 192^2 = 1,769,472 in the blocks" in said
+    assert "about 24,960 in the token embedding and the output layer" in said
+    config = {**cast("dict[str, object]", WITH_TABLE["config"]), "ngram_order": 0}
+    assert "about 24,960 more in the token embedding and the output layer, which are two" in parameters(
+        config=config, n_params=1_769_472 + 24_960
+    )
 
 
 def test_the_precision_of_an_evaluation(tmp_path: Path) -> None:

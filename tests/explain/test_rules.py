@@ -15,6 +15,7 @@ from tests.explain.samples import (
     iter_lines,
     metrics,
     record,
+    table_run,
 )
 
 
@@ -73,6 +74,20 @@ def test_spikes_that_left_validation_worse_did_not_heal() -> None:
 def test_a_log_that_names_no_checkpoint_proves_no_problem() -> None:
     """A fork may save without a word, so it comes after the verdict on the learning."""
     assert finding(FIRES["checkpoint_missing"], "checkpoint_missing").severity == "info"
+
+
+def test_muons_rate_is_not_judged_as_adamws() -> None:
+    """0.02 is Muon's usual rate, and twenty times what AdamW bears."""
+    broken = [(4.2, 4.2), (2.4, 2.45), (2.0, 2.1), (7.0, 7.0), (8.0, 8.0)]
+    assert "lr_too_high" in codes(table_run(broken, optimizer="adamw"))
+    assert "lr_too_high" not in codes(table_run(broken))
+
+
+def test_a_table_of_ngrams_is_not_starved_of_tokens() -> None:
+    """Its rows are looked up: 200,000 tokens are few for 52M parameters, and not for 1.8M."""
+    assert codes(MORE["healthy.gap_of_table"]) == ("healthy", "finished", "still_improving")
+    rush = table_run([(4.2, 4.2), (2.6, 2.6), (2.2, 2.2), (2.0, 2.0), (1.8, 1.8)])
+    assert 0.1 < finding(rush, "undertrained").numbers["tokens_per_parameter"] < 0.2
 
 
 def test_strength_of_overfitting() -> None:

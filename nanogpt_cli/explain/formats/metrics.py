@@ -13,6 +13,7 @@ from nanogpt_cli.explain.assemble import Assembler
 from nanogpt_cli.explain.nanogpt_settings import KNOWN
 from nanogpt_cli.explain.records import Ending, EvalPoint, IterPoint, Scalar
 
+_READ = KNOWN | {"arch", "optimizer", "ngram_order", "ngram_rows"}  # nanoGPT's settings, and some of ours
 _MAX_INT = 10**15  # JSON allows numbers of any length; no counter of a training is larger
 
 
@@ -105,7 +106,7 @@ def settings(table: object) -> dict[str, Scalar]:
         return found
     for name, value in table.items():
         section = value if isinstance(value, Mapping) else {name: value}
-        found |= {str(key): item for key, item in section.items() if key in KNOWN and _usable(item)}
+        found |= {str(key): item for key, item in section.items() if key in _READ and _usable(item)}
     return found
 
 

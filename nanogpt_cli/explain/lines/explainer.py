@@ -81,11 +81,14 @@ class LineExplainer:
             counts_so = self.run.nanogpt_habits or self.case.ours
             return self._words.say("parameters_header" if counts_so else "parameters_other")
         n_layer, n_embd, _ = shape
-        blocks = 12 * n_layer * n_embd**2
+        blocks, table = 12 * n_layer * n_embd**2, self.case.table_params
+        untied = self.run.config.get("arch") == "nanochat"
         return self._words.say(
-            "parameters_worked_out",
+            "parameters_table" if table else "parameters_untied" if untied else "parameters_worked_out",
             n_layer=n_layer,
             n_embd=n_embd,
             blocks=blocks,
-            rest=max(0.0, n_params - blocks),
+            rows=table // n_embd,
+            table=table,
+            rest=max(0.0, n_params - blocks - table),
         )

@@ -83,6 +83,8 @@ def _val_improving(case: Case) -> Finding | None:
     variant = ""
     if case.reached_end and (share is None or share < _RATE_STILL_HIGH):
         variant = "schedule_ended" if share is not None else "planned_end"
+        if case.table_has_read_all:
+            variant = "text_ended"
     elif share is None and _falls_faster_at_the_end(vals):
         variant = "decaying"
     return Finding(
@@ -220,7 +222,7 @@ def healthy(case: Case) -> Finding | None:
     if case.evals and case.evals[-1].iter_num == end.iter_num:
         gap = end.val_loss - case.evals[-1].train_loss
         numbers |= {"train_loss": case.evals[-1].train_loss, "gap": gap}
-        variant = "gap" if gap >= _GAP_NATS else ""
+        variant = "" if gap < _GAP_NATS else "gap_of_table" if case.table_params else "gap"
     return Finding(
         code="healthy",
         severity="info",

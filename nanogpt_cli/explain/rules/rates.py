@@ -35,11 +35,16 @@ _FLAT_MIN_ITERS: Final = 100
 _UNDECAYED_SHARE: Final = 0.5
 
 
+def _is_adamws(case: Case) -> bool:
+    """Whether learning_rate is AdamW's, and not Muon's, whose steps have another size."""
+    return case.run.trainer in _ADAMW_TRAINERS and case.run.config.get("optimizer", "adamw") == "adamw"
+
+
 def lr_too_high(case: Case) -> Finding | None:
     """The loss broke, was thrown back or stays high, and the rate or the gradients show why."""
     broke = stability.diverged(case) or stability.unstable(case)
     peak, n_params = case.rate.peak, case.run.n_params
-    if peak is not None and n_params and case.run.trainer in _ADAMW_TRAINERS:
+    if peak is not None and n_params and _is_adamws(case):
         usual = usual_rate(n_params)
         factor = _HIGH_FACTOR_SMALL if n_params < _SMALL_MODEL else _HIGH_FACTOR
         suffers = broke is not None or stability.nonfinite(case) is not None or _stays_high(case)
@@ -102,7 +107,7 @@ def lr_too_low(case: Case) -> Finding | None:
             },
             variant="warmup",
         )
-    if case.run.trainer not in _ADAMW_TRAINERS or not case.run.n_params or case.run.resuming:
+    if not _is_adamws(case) or not case.run.n_params or case.run.resuming:
         return None
     usual = usual_rate(case.run.n_params)
     if peak > _LOW_FACTOR * usual or (warmup and last < warmup) or not _still_falls(case):

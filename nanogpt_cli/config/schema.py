@@ -160,6 +160,11 @@ class TrainConfig:
     )
     threads: int = _setting(0, "System", "CPU threads; 0: as many as there are cores", low=0, high=1024)
 
+    @property
+    def ngram_params(self) -> int:
+        """Parameters in the table of n-grams, which are looked up and not computed with; 0 without one."""
+        return self.ngram_rows * self.n_embd if self.arch == "nanochat" and self.ngram_order >= 2 else 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:

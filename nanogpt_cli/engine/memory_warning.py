@@ -59,5 +59,5 @@ def upper_bound(config: TrainConfig, vocab_size: int) -> int:
     a_layer = _WIDTHS_PER_LAYER * width + _SCORES_PER_HEAD * config.n_head * config.block_size
     a_token = config.n_layer * a_layer + _ROWS_PER_TOKEN * vocab_size
     tokens = config.batch_size * config.block_size
-    n_looked_up = config.ngram_rows * width if config.ngram_order >= 2 else 0  # no gradient, no moments
-    return _BYTES_PER_PARAM * n_params + _FLOAT_BYTES * (2 * n_looked_up + tokens * a_token) + _OTHER_BYTES
+    looked_up = 2 * config.ngram_params  # without a gradient and moments
+    return _BYTES_PER_PARAM * n_params + _FLOAT_BYTES * (looked_up + tokens * a_token) + _OTHER_BYTES

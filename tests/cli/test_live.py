@@ -10,6 +10,7 @@ from rich.console import Console
 
 from nanogpt_cli.cli.reporters.live import LiveReporter, build_table, fitting_columns
 from nanogpt_cli.cli.reporters.panels import end_panel, start_panel
+from nanogpt_cli.config.load import load_config
 from nanogpt_cli.events import (
     EvalStarted,
     Notice,
@@ -302,6 +303,14 @@ def test_a_model_of_billions_is_told_in_billions() -> None:
     console = terminal(80)
     console.print(start_panel(started(n_params=1_557_611_200)))
     assert "1.56B parameters: " in text_of(console)
+
+
+def test_weights_that_are_looked_up_are_told_apart() -> None:
+    """52 million parameters of 4 layers that are 192 wide: nobody could see where they are."""
+    console = terminal(120)
+    console.print(start_panel(started(config=load_config(preset="cpu-best").config, n_params=52_126_080)))
+    told = "52.13M parameters (50.33M looked up, not computed with): 4 layers, 3 heads, 192 wide"
+    assert told in text_of(console)
 
 
 def test_nothing_is_to_go_at_the_end() -> None:

@@ -18,6 +18,8 @@ def start_panel(event: events.RunStarted) -> Panel:
     )
     if event.world_size > 1:
         worked_out += f", over {event.world_size} processes ({event.strategy})"
+    table = event.config.ngram_params
+    looked_up = f" ({_parameters(table)} looked up, not computed with)" if table else ""
     peak = f"{rate(event.peak_flops)}FLOP/s" if event.peak_flops else "unknown"
     lines = [
         ("device", event.device),
@@ -25,7 +27,7 @@ def start_panel(event: events.RunStarted) -> Panel:
         ("compile", f"{'on' if event.compile else 'off'}: {event.compile_reason}"),
         (
             "model",
-            f"{_parameters(event.n_params)} parameters: {_count(config.n_layer, 'layer')}, "
+            f"{_parameters(event.n_params)} parameters{looked_up}: {_count(config.n_layer, 'layer')}, "
             f"{_count(config.n_head, 'head')}, {config.n_embd} wide",
         ),
         ("tokens", worked_out),

@@ -86,7 +86,7 @@ def bias(case: RunCase) -> Iterator[Sentence]:
 
 def ngram_order(case: RunCase) -> Iterator[Sentence]:
     """What the n-gram tables weigh."""
-    order, rows, params = case.config.ngram_order, case.config.ngram_rows, _ngram_params(case)
+    order, rows, params = case.config.ngram_order, case.config.ngram_rows, case.config.ngram_params
     if params:
         yield say(
             "tables", order=order, rows=rows, params=params, share=params / case.forecast.n_params_total
@@ -97,23 +97,17 @@ def ngram_order(case: RunCase) -> Iterator[Sentence]:
 
 def ngram_rows(case: RunCase) -> Iterator[Sentence]:
     """What the tables weigh together."""
-    params = _ngram_params(case)
+    params = case.config.ngram_params
     yield say("used", params=params) if params else say("unused")
 
 
 def ngram_dropout(case: RunCase) -> Iterator[Sentence]:
     """How much is withheld."""
     rate = case.config.ngram_dropout
-    if not _ngram_params(case):
+    if not case.config.ngram_params:
         yield say("unused")
     else:
         yield say("some", rate=rate) if rate else say("none")
-
-
-def _ngram_params(case: RunCase) -> int:
-    config = case.config
-    used = config.arch == "nanochat" and config.ngram_order >= 2
-    return config.ngram_rows * config.n_embd if used else 0
 
 
 EFFECTS: Final[dict[str, Effect]] = {

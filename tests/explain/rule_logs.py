@@ -8,6 +8,7 @@ from nanogpt_cli.explain.records import Ending, EvalPoint, IterPoint, Log, Run
 from tests.explain.samples import (
     FIXTURES,
     HEADER,
+    WITH_TABLE,
     crash,
     eval_lines,
     falling,
@@ -283,6 +284,7 @@ MORE: dict[str, str | Log] = {
     "still_improving.planned_end": planned(),
     "still_improving.decaying": modded([10.8, 4.0, 3.7, 3.6, 3.55, 3.52, 3.5, 3.44, 3.38, 3.3]),
     "data_repeated.numbered": epochs(falling(3.3, 1.3, 50), seen=3.0),
+    "data_repeated.table": metrics(falling(3.3, 1.3, 50), **{**WITH_TABLE, "train_tokens": 200_000}),
     "data_repeated.often": epochs(falling(3.3, 1.3, 50), seen=50.0),
     "plateau.stuck": eval_lines([(10.9, 10.9), (7.5, 7.5), (6.6, 6.6), *[(6.3, 6.31)] * 9]),
     "plateau.stuck_train": iter_lines([*falling(10.9, 6.3, 40), *noisy([6.3] * 80, 0.05)]),

@@ -81,8 +81,8 @@ class RunCase:
 
     @property
     def tokens_per_param(self) -> float:
-        """Tokens of the run for each of nanoGPT's N parameters."""
-        return self.tokens / self.forecast.n_params
+        """Tokens of the run for each parameter that is computed with: those of a table are looked up."""
+        return self.tokens / (self.forecast.n_params - self.config.ngram_params)
 
     @property
     def blind_loss(self) -> float:

@@ -79,6 +79,12 @@ def _clearly_falls(case: Case) -> bool:
     return first is not None and last is not None and last < _FALLEN * first
 
 
+def _how_often(case: Case, epochs: float) -> str:
+    if case.table_params:
+        return "table"
+    return "often" if epochs >= _OFTEN_EPOCHS else "numbered" if case.run.epochs_seen else ""
+
+
 def data_repeated(case: Case) -> Finding | None:
     """The same text was read several times over, which is the usual ground of overfitting."""
     epochs = case.epochs
@@ -89,7 +95,7 @@ def data_repeated(case: Case) -> Finding | None:
         severity="info",
         confidence=0.9,
         numbers={"epochs": epochs},
-        variant="often" if epochs >= _OFTEN_EPOCHS else "numbered" if case.run.epochs_seen else "",
+        variant=_how_often(case, epochs),
     )
 
 

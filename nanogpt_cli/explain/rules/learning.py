@@ -98,6 +98,7 @@ def _val_improving(case: Case) -> Finding | None:
             "before_iter": earlier.iter_num,
             "val_loss": last.val_loss,
             "last_iter": last.iter_num,
+            **({"epochs": case.epochs} if variant == "text_ended" and case.epochs else {}),
         },
         variant=variant,
     )

@@ -83,6 +83,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("beta2", {}, {"beta2": 0.95}, "window short!"),
     ("beta2", {}, {"beta2": 0.95, "gradient_accumulation_steps": 600}, "window"),
     ("beta2", {}, {"beta2": 0.95, "eval_only": True}, "window"),
+    ("beta2", {}, {"beta2": 0.95, "optimizer": "muon"}, "window"),
     ("grad_clip", {}, {}, "on"),
     ("grad_clip", {}, {"grad_clip": 0.0}, "never"),
     ("muon_momentum", {}, {}, "unused"),

@@ -36,7 +36,7 @@ def beta2(case: RunCase) -> Iterator[Sentence]:
     iters = _window(case.config.beta2)
     numbers = {"iters": iters, "tokens": iters * case.tokens_per_iter, "per_iter": case.tokens_per_iter}
     yield say("window", **numbers)
-    if not case.trains:
+    if not case.trains or case.config.optimizer == "muon":  # there it serves embeddings and head alone
         return
     if case.tokens_per_iter <= _FEW_TOKENS_PER_ITER and case.config.beta2 < _SHORT_BETA2:
         yield warn("short", **numbers)

@@ -20,6 +20,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A vocabulary of 40 counts as large, and three rows fill a chunk."""
     monkeypatch.setattr(module, "LARGE_VOCABULARY", 40)
     monkeypatch.setattr(module, "_CPU_CHUNK_BYTES", 3 * 4 * 40)
+    monkeypatch.setattr(module, "_LEAST_ROWS", 3)
 
 
 def inputs(dtype: torch.dtype, n: int = 10) -> tuple[Tensor, Tensor, Tensor]:
@@ -62,6 +63,32 @@ def test_it_is_the_plain_loss(dtype: torch.dtype, digits: float, softcap: float 
         torch.testing.assert_close(mine, expected, rtol=0, atol=digits)
 
 
+@pytest.mark.parametrize("softcap", [None, 2.0])
+@pytest.mark.parametrize(("dtype", "digits"), [(torch.float64, 1e-14), (torch.float32, 1e-6)])
+def test_without_gradients_it_is_the_plain_loss_too(
+    dtype: torch.dtype, digits: float, softcap: float | None
+) -> None:
+    x, weight, targets = inputs(dtype)
+    with torch.no_grad():
+        ours, theirs = head_loss(x, weight, targets, softcap), plain(x, weight, targets, softcap)
+    assert ours is not None
+    assert not ours.requires_grad
+    assert float(ours) == pytest.approx(float(theirs), rel=10 * digits)
+
+
+@pytest.mark.parametrize("arch", ["gpt2", "nanochat"])
+def test_an_evaluation_gives_the_loss_of_training(arch: str) -> None:
+    torch.manual_seed(1)
+    model = GPT2(GPT2Config(**SHAPE)) if arch == "gpt2" else NanoChat(NanoChatConfig(**SHAPE))
+    idx = torch.randint(0, 40, (3, 8))
+    _, trained = model(idx, idx)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        logits, loss = model.eval()(idx, idx)
+    assert logits.numel() == 0
+    assert loss.dtype == torch.float32
+    assert float(loss) == pytest.approx(float(trained.detach()), rel=0.01)
+
+
 def test_a_batch_without_targets_changes_nothing() -> None:
     x, weight, targets = inputs(torch.float32)
     loss = head_loss(x, weight, torch.full_like(targets, -1))
@@ -101,7 +128,5 @@ def test_a_model_learns_the_same(
 def test_where_the_plain_way_is_taken() -> None:
     x, weight, targets = inputs(torch.float32)
     assert head_loss(x, weight[:39], targets.clamp(max=38)) is None
-    with torch.no_grad():
-        assert head_loss(x, weight, targets) is None
     with torch.autocast("cpu", dtype=torch.float16):
         assert head_loss(x, weight, targets) is None

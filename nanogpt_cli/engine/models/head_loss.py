@@ -4,9 +4,11 @@ For GPT-2's vocabulary the logits are the largest tensors of a step by far: of 4
 in float32, and autograd keeps them beside their softmax and makes two gradients of their size, each also in
 bfloat16. Here the loss replaces each logit by its gradient at once, in the type of the matrix products and a
 few rows at a time, and the two products of the backward pass start from there. Nothing is computed twice.
+Without gradients, in an evaluation, not even the logits are kept: each few rows go as they came.
 Shapes: N tokens, C = n_embd, V words.
 """
 
+from collections.abc import Iterator
 from typing import Any, Final, cast
 
 import torch
@@ -19,21 +21,25 @@ LARGE_VOCABULARY: Final = 8192
 # Logits of one chunk in float32. On a CPU they should stay near the caches; a GPU wants few large kernels.
 _CPU_CHUNK_BYTES: Final = 16 << 20
 _GPU_CHUNK_BYTES: Final = 1 << 30
+_LEAST_ROWS: Final = 512  # of a product of its own: with fewer, reading the weights takes as long as the rest
 
 
 def head_loss(x: Tensor, weight: Tensor, targets: Tensor, softcap: float | None = None) -> Tensor | None:
     """Mean cross-entropy, in nats, of x (N, C) weight (V, C)ᵀ against targets (N,); -1 is not counted.
 
     With `softcap` the logits are softcap · tanh(logits / softcap). None where the plain way is the better
-    one: small vocabularies; no gradient to be made; float16, whose gradients need the loss to be scaled
-    before; and under torch.compile, which fuses the same passes by itself.
+    one: small vocabularies; float16, whose gradients need the loss to be scaled before; and under
+    torch.compile, which fuses the same passes by itself.
     """
-    if weight.shape[0] < LARGE_VOCABULARY or not torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if weight.shape[0] < LARGE_VOCABULARY or torch.compiler.is_compiling():
         return None
     kind = x.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
     if dtype == torch.float16:
         return None
+    if not torch.is_grad_enabled():
+        with torch.autocast(kind, enabled=False):
+            return _loss_alone(x.to(dtype), weight.to(dtype), targets, softcap)
     return cast("Tensor", _HeadLoss.apply(x, weight, targets, softcap, dtype))  # type: ignore[no-untyped-call]
 
 
@@ -63,15 +69,32 @@ class _HeadLoss(torch.autograd.Function):
         return into_x, into_weight, None, None, None
 
 
+def _loss_alone(x: Tensor, weight: Tensor, targets: Tensor, softcap: float | None) -> Tensor:
+    """The mean loss, from the logits of a few rows at a time."""
+    exact = torch.promote_types(x.dtype, torch.float32)
+    total = torch.zeros((), dtype=exact, device=x.device)
+    for part in _parts(len(x), weight.shape[0], x.device, least=_LEAST_ROWS):
+        values = F.linear(x[part], weight).to(exact)
+        if softcap is not None:
+            values = values.div_(softcap).tanh_().mul_(softcap)
+        total += F.cross_entropy(values, targets[part], ignore_index=-1, reduction="sum")
+    return total / (targets != -1).sum().clamp(min=1)
+
+
+def _parts(n_rows: int, n_words: int, device: torch.device, least: int = 1) -> Iterator[slice]:
+    """Slices of so many rows that their logits in float32 fit into a chunk, or of `least`."""
+    room = _CPU_CHUNK_BYTES if device.type == "cpu" else _GPU_CHUNK_BYTES
+    rows = max(least, room // (4 * n_words))
+    for first in range(0, n_rows, rows):
+        yield slice(first, first + rows)
+
+
 def _replace_by_gradient(logits: Tensor, targets: Tensor, softcap: float | None) -> Tensor:
     """The mean loss of `logits` (N, V), which become its gradient: softmax - one-hot, over the count."""
     exact = torch.promote_types(logits.dtype, torch.float32)
     counted = (targets != -1).sum().clamp(min=1)
     total = torch.zeros((), dtype=exact, device=logits.device)
-    room = _CPU_CHUNK_BYTES if logits.device.type == "cpu" else _GPU_CHUNK_BYTES
-    rows = max(1, room // (4 * logits.shape[1]))
-    for first in range(0, len(logits), rows):
-        part = slice(first, first + rows)
+    for part in _parts(len(logits), logits.shape[1], logits.device):
         wanted = targets[part].unsqueeze(1)  # (rows, 1)
         counts = (wanted != -1).to(exact)
         wanted = wanted.clamp(min=0)

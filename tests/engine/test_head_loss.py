@@ -17,7 +17,8 @@ SHAPE: dict[str, Any] = {"vocab_size": 40, "block_size": 8, "n_layer": 1, "n_hea
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A vocabulary of 40 counts as large, and three rows fill a chunk."""
+    """A vocabulary of 40 counts as large, ten rows are many, and three fill a chunk."""
+    monkeypatch.setattr(module, "MANY_LOGITS", 10 * 40)
     monkeypatch.setattr(module, "LARGE_VOCABULARY", 40)
     monkeypatch.setattr(module, "_CPU_CHUNK_BYTES", 3 * 4 * 40)
     monkeypatch.setattr(module, "_LEAST_ROWS", 3)
@@ -128,5 +129,6 @@ def test_a_model_learns_the_same(
 def test_where_the_plain_way_is_taken() -> None:
     x, weight, targets = inputs(torch.float32)
     assert head_loss(x, weight[:39], targets.clamp(max=38)) is None
+    assert head_loss(x[:9], weight, targets[:9]) is None
     with torch.autocast("cpu", dtype=torch.float16):
         assert head_loss(x, weight, targets) is None

@@ -42,8 +42,8 @@ class LanguageModel(nn.Module):
         """idx, targets (B, T) int64 → logits (B, T, V) and the mean loss in nats per token.
 
         Without targets only the last position's logits (B, 1, V) are computed, and the loss is None.
-        A target of -1 is not counted. Of a large vocabulary the logits are not kept where there are targets:
-        they are an empty tensor then.
+        A target of -1 is not counted. Where there are targets, the many logits of a large vocabulary are not
+        kept: they are an empty tensor then.
         """
         raise NotImplementedError
 

@@ -16,10 +16,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-# Below so many words the logits are no larger than a block's own activations.
-LARGE_VOCABULARY: Final = 8192
+# Below so many words the logits are no larger than a block's own activations, and below so many logits (32 MB
+# in float32) nothing is gained: all at once they take a few percent less time.
+LARGE_VOCABULARY: Final = 1024
+MANY_LOGITS: Final = 1 << 23
 # Logits of one chunk in float32. On a CPU they should stay near the caches; a GPU wants few large kernels.
-_CPU_CHUNK_BYTES: Final = 16 << 20
+_CPU_CHUNK_BYTES: Final = 4 << 20
 _GPU_CHUNK_BYTES: Final = 1 << 30
 _LEAST_ROWS: Final = 512  # of a product of its own: with fewer, reading the weights takes as long as the rest
 
@@ -28,10 +30,11 @@ def head_loss(x: Tensor, weight: Tensor, targets: Tensor, softcap: float | None 
     """Mean cross-entropy, in nats, of x (N, C) weight (V, C)ᵀ against targets (N,); -1 is not counted.
 
     With `softcap` the logits are softcap · tanh(logits / softcap). None where the plain way is the better
-    one: small vocabularies; float16, whose gradients need the loss to be scaled before; and under
+    one: few logits; float16, whose gradients need the loss to be scaled before; and under
     torch.compile, which fuses the same passes by itself.
     """
-    if weight.shape[0] < LARGE_VOCABULARY or torch.compiler.is_compiling():
+    few = weight.shape[0] < LARGE_VOCABULARY or x.shape[0] * weight.shape[0] < MANY_LOGITS
+    if few or torch.compiler.is_compiling():
         return None
     kind = x.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype

@@ -23,9 +23,9 @@ from nanogpt_cli.engine.muon import split_parameters
 from nanogpt_cli.engine.start import model_shape
 
 _FLOAT32_BYTES: Final = 4
-# On a CPU freed blocks stay in the C library's heaps (see data.allocator), where not every gap is filled again,
-# of small blocks more often than of large ones. With these two factors the estimate is 0.90 to 1.11 of the
-# truth for cpu-tiny, cpu-best, shakespeare-char and gpt2-124m. CUDA's allocator reuses its blocks.
+# On a CPU freed blocks stay in the C library's heaps (see data.allocator), where not every gap is filled
+# again, of small blocks more often than of large ones. With these two factors the estimate is 0.90 to 1.11 of
+# the truth for cpu-tiny, cpu-best, shakespeare-char and gpt2-124m. CUDA's allocator reuses its blocks.
 _CPU_SMALL_FACTOR: Final = 1.3
 _CPU_LARGE_FACTOR: Final = 1.1
 _LARGE_BYTES: Final = 32 << 20

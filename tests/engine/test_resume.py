@@ -76,6 +76,20 @@ def test_20_iterations_equal_10_and_10(
     assert resumed.state == straight.state
 
 
+def test_dropout_of_large_tensors_resumes_exactly_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its random numbers come from another generator, which torch's seeds at every call."""
+    monkeypatch.setattr("nanogpt_cli.engine.models.dropout._SMALL", 1)
+    straight, _ = stopped_and_resumed(tmp_path / "straight", [], dropout=0.3)
+    resumed, _ = stopped_and_resumed(tmp_path / "resumed", [7, 8], dropout=0.3)
+    assert_same_tensors(snapshot(resumed), snapshot(straight))
+    monkeypatch.setattr("nanogpt_cli.engine.models.dropout._SMALL", 1 << 30)
+    others, _ = stopped_and_resumed(tmp_path / "others", [], dropout=0.3)
+    name = "transformer.wte.weight"
+    assert not snapshot(others)[name].equal(snapshot(straight)[name])  # so they were at work
+
+
 def test_dropout_is_at_work_in_that_comparison(tmp_path: Path) -> None:
     with_dropout, _ = stopped_and_resumed(tmp_path / "a", [], dropout=0.3)
     without, _ = stopped_and_resumed(tmp_path / "b", [], dropout=0.0)

@@ -48,6 +48,11 @@ class DivergedError(NanoGPTError):
     exit_code = EXIT_DIVERGED
 
 
+def first_line(error: Exception) -> str:
+    """The first line of an error that holds anything, shortened; its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip()[:160]
+
+
 def os_reason(error: OSError) -> str:
     """The system's words for an error, as a sentence goes on; other text may hold a path and stays."""
     return error.strerror.lower() if error.strerror else str(error)

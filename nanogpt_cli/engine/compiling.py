@@ -13,6 +13,7 @@ from nanogpt_cli.engine.distributed import Distributed
 from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.out_of_memory import is_out_of_memory
 from nanogpt_cli.engine.sharded import compile_blocks, try_compiled_block
+from nanogpt_cli.errors import first_line
 from nanogpt_cli.events import Compiling, Reporter, Warned
 
 # torch.compile's own names: https://docs.pytorch.org/docs/stable/generated/torch.compile.html
@@ -40,19 +41,13 @@ def compile_sharded(
     except Exception as error:  # whatever a compiler can raise, as in compile_model
         if is_out_of_memory(error):
             raise
-        reason = compiler_words(error)
+        reason = first_line(error)
     reasons = [told for told in dist.gather(reason) if told]
     if reasons:
         told = f"torch.compile failed ({reasons[0]}); going on without it"
         reporter.emit(Warned(message=told))
     else:
         compile_blocks(model)
-
-
-def compiler_words(error: Exception) -> str:
-    """The first line of what a compiler says that holds anything, shortened."""
-    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return reason.strip()[:160]
 
 
 def compile_model(
@@ -77,7 +72,7 @@ def compile_model(
         except Exception as error:  # whatever a compiler can raise: missing g++, Triton, unsupported Python …
             if is_out_of_memory(error):
                 raise
-            reason = compiler_words(error)
+            reason = first_line(error)
         finally:
             model.zero_grad(set_to_none=True)
     reporter.emit(Warned(message=f"torch.compile failed ({reason}); going on without it"))

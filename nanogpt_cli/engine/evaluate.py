@@ -13,6 +13,7 @@ from nanogpt_cli.data.batches import Batches
 from nanogpt_cli.data.token_files import Tokens
 from nanogpt_cli.engine.device import Hardware, choose_hardware, has_fast_cpu_bfloat16
 from nanogpt_cli.engine.distributed import Distributed
+from nanogpt_cli.engine.feed import to_device
 from nanogpt_cli.engine.models.base import LanguageModel, ModelConfig
 from nanogpt_cli.engine.scoring import build_score
 
@@ -44,7 +45,7 @@ def estimate_loss(
             return None
         index = first + dist.rank
         batch = batches.even_batch(min(index, n_batches - 1), batch_size, n_batches)
-        inputs, targets = to_device(batch, hardware.device)
+        inputs, targets = batch_to_device(batch, hardware.device)
         with hardware.autocast():
             _, loss = model(inputs, targets)
         if index < n_batches:
@@ -53,17 +54,12 @@ def estimate_loss(
     return float(dist.sum(total)) / n_batches
 
 
-def to_device(
+def batch_to_device(
     batch: tuple[np.ndarray, np.ndarray], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Move inputs and targets to the device, through pinned memory on CUDA so that the copy overlaps."""
-    inputs, targets = (torch.from_numpy(np.ascontiguousarray(part)) for part in batch)
-    if device.type == "cuda":
-        return (
-            inputs.pin_memory().to(device, non_blocking=True),
-            targets.pin_memory().to(device, non_blocking=True),
-        )
-    return inputs.to(device), targets.to(device)
+    """Inputs and targets on the device."""
+    inputs, targets = (to_device(torch.from_numpy(np.ascontiguousarray(part)), device) for part in batch)
+    return inputs, targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +118,7 @@ def evaluate(
     score = build_score(model, hardware)
     means, counts, n_bytes = [], [], 0
     for windows in _windows(tokens, model.config.block_size, batch_size):
-        inputs, targets = to_device((windows[:, :-1], windows[:, 1:]), hardware.device)
+        inputs, targets = batch_to_device((windows[:, :-1], windows[:, 1:]), hardware.device)
         means.append(score(inputs, targets))  # read at the end: a GPU is not waited for
         counts.append(targets.numel())
         if token_bytes is not None:

@@ -40,11 +40,9 @@ def make_linear(hardware: Hardware, weight: Tensor, bias: Tensor | None) -> Line
     on_cpu = hardware.device.type == "cpu"
     if on_cpu and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         if hardware.dtype == torch.bfloat16 and has_fast_cpu_bfloat16():
-            weight = weight.to(torch.bfloat16).contiguous()
-            packed = torch.ops.mkldnn._reorder_linear_weight(weight, 1)
-            return _OneDNN(packed, bias.to(torch.bfloat16) if bias is not None else None)
+            return OneDNN(weight, bias, torch.bfloat16, rows=1)
         if hardware.dtype == torch.float32 and weight.numel() >= _LARGE:
-            return _OneDNN(weight.contiguous(), bias)
+            return OneDNN(weight, bias, torch.float32, rows=1)
     if is_small(hardware, weight):
         return _Small(weight, bias)
     return _Plain(weight.to(hardware.dtype), bias.to(hardware.dtype) if bias is not None else None)
@@ -64,15 +62,26 @@ class _Plain(Linear):
         return F.linear(x.to(self._weight.dtype), self._weight, self._bias)
 
 
-class _OneDNN(Linear):
-    """The product that torch.compile puts in place of F.linear."""
+class OneDNN(Linear):
+    """The product that torch.compile puts in place of F.linear, and a GELU in the same pass if one is named.
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        self._weight, self._bias, self._dtype = weight, bias, weight.dtype
+    What is not float32 is laid out in blocks for products of `rows` rows; other numbers work too.
+    """
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, *, rows: int, gelu: str = ""
+    ) -> None:
+        weight = weight.detach().to(dtype).contiguous()
+        if dtype != torch.float32:
+            weight = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+        self._weight, self._dtype = weight, dtype
+        self._bias = bias.detach().to(dtype) if bias is not None else None
+        # What follows, its numbers, and its variant: "none" is the exact GELU.
+        self._then: tuple[str, list[float], str] = ("gelu", [], gelu) if gelu else ("none", [], "")
         self._product = torch.ops.mkldnn._linear_pointwise.default
 
     def __call__(self, x: Tensor) -> Tensor:
-        found: Tensor = self._product(x.to(self._dtype), self._weight, self._bias, "none", [], "")
+        found: Tensor = self._product(x.to(self._dtype), self._weight, self._bias, *self._then)
         return found
 
 

@@ -19,7 +19,7 @@ from nanogpt_cli.engine.generate import generate
 from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.sharded import SharedPasses, drop_gathered
 from nanogpt_cli.engine.text_stream import stream_text
-from nanogpt_cli.errors import NanoGPTError
+from nanogpt_cli.errors import NanoGPTError, first_line
 from nanogpt_cli.events import Reporter, SampleDrawn, Warned
 
 _NEWLINE = "\n"  # nanoGPT's prompt: what comes after it begins like a text
@@ -79,7 +79,7 @@ class Preview:
         except Exception as error:
             if passes.cut and not is_lost_connection(error):
                 raise CutPassError(
-                    f"a sample failed while other processes took part in it ({brief(error)})",
+                    f"a sample failed while other processes took part in it ({first_line(error)})",
                     "go on from the last checkpoint without samples: --resume --sample-interval 0",
                 ) from error
             if not passes.cut:
@@ -111,8 +111,3 @@ def preview_of(config: TrainConfig, dataset: Dataset, reporter: Reporter) -> Pre
         tokens=config.sample_tokens,
         seed=config.seed,
     )
-
-
-def brief(error: Exception) -> str:
-    """The first line of an error, shortened; its kind where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]

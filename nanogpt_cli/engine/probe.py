@@ -12,7 +12,7 @@ from torch import nn
 from nanogpt_cli.config.schema import TrainConfig
 from nanogpt_cli.data.batches import Batches
 from nanogpt_cli.engine.device import Hardware
-from nanogpt_cli.engine.evaluate import to_device
+from nanogpt_cli.engine.evaluate import batch_to_device
 from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.optim import build_optimizer, set_rates
 from nanogpt_cli.events import Timing
@@ -71,7 +71,7 @@ def probe(
     losses: list[float] = []
 
     def micro_batch() -> None:
-        inputs, targets = to_device(batches.batch(len(losses), rows), hardware.device)
+        inputs, targets = batch_to_device(batches.batch(len(losses), rows), hardware.device)
         with hardware.autocast():
             loss = model(inputs, targets)[1]
         scaler.scale(loss).backward()
@@ -86,7 +86,7 @@ def probe(
 
     @torch.no_grad()
     def eval_batch() -> None:
-        inputs, targets = to_device(batches.even_batch(0, rows, 1), hardware.device)
+        inputs, targets = batch_to_device(batches.even_batch(0, rows, 1), hardware.device)
         with hardware.autocast():
             raw_model(inputs, targets)
 

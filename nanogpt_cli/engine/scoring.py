@@ -15,12 +15,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nanogpt_cli.engine.device import Hardware, has_fast_cpu_bfloat16
+from nanogpt_cli.engine.linear import OneDNN
 from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.models.gpt2 import GPT2, LAYER_NORM_EPS, Block, LayerNorm, causal_attention
 from nanogpt_cli.engine.sharded import is_sharded
 
 Score = Callable[[Tensor, Tensor], Tensor]  # inputs and targets (B, T) int64 → the mean loss, in nats
-_ROWS = 1 << 12  # what weights are laid out for; any number works
+_ROWS = 1 << 12  # what weights are laid out for
 
 
 def build_score(model: LanguageModel, hardware: Hardware) -> Score:
@@ -38,25 +39,6 @@ def _forward(model: LanguageModel, hardware: Hardware, inputs: Tensor, targets: 
     return cast(Tensor, loss)
 
 
-class _Product:
-    """x·Wᵀ + b by oneDNN, and a GELU in the same pass where one is named."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, gelu: str = "") -> None:
-        weight = weight.detach().to(dtype).contiguous()
-        if dtype != torch.float32:
-            weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS)
-        self._weight = weight
-        self._bias = bias.detach().to(dtype) if bias is not None else None
-        # What follows, its numbers, and its variant: "none" is the exact GELU.
-        self._then: tuple[str, list[float], str] = ("gelu", [], gelu) if gelu else ("none", [], "")
-        self._dtype = dtype
-
-    def __call__(self, x: Tensor) -> Tensor:  # (N, in) → (N, out)
-        product = torch.ops.mkldnn._linear_pointwise.default
-        found: Tensor = product(x.to(self._dtype), self._weight, self._bias, *self._then)
-        return found
-
-
 def _norm(norm: LayerNorm, x: Tensor) -> Tensor:
     return F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, LAYER_NORM_EPS)
 
@@ -67,17 +49,18 @@ class _GPT2Score:
     def __init__(self, model: GPT2, dtype: torch.dtype) -> None:
         self._body, self._heads = model.transformer, model.config.n_head
         self._blocks = [cast(Block, block) for block in self._body.h]
+        product = partial(OneDNN, dtype=dtype, rows=_ROWS)
         gelu = "tanh" if model.config.activation == "gelu_new" else "none"
         self._products = [
             (
-                _Product(block.attn.c_attn.weight, block.attn.c_attn.bias, dtype),
-                _Product(block.attn.c_proj.weight, block.attn.c_proj.bias, dtype),
-                _Product(block.mlp.c_fc.weight, block.mlp.c_fc.bias, dtype, gelu),
-                _Product(block.mlp.c_proj.weight, block.mlp.c_proj.bias, dtype),
+                product(block.attn.c_attn.weight, block.attn.c_attn.bias),
+                product(block.attn.c_proj.weight, block.attn.c_proj.bias),
+                product(block.mlp.c_fc.weight, block.mlp.c_fc.bias, gelu=gelu),
+                product(block.mlp.c_proj.weight, block.mlp.c_proj.bias),
             )
             for block in self._blocks
         ]
-        self._head = _Product(model.lm_head.weight, None, dtype)
+        self._head = product(model.lm_head.weight, None)
 
     def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
         B, T = inputs.shape

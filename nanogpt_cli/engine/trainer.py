@@ -27,11 +27,11 @@ from nanogpt_cli.engine.interrupts import StopRequest
 from nanogpt_cli.engine.meter import Meter, Norms
 from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.optim import set_rates
-from nanogpt_cli.engine.preview import CutPassError, Preview, brief
+from nanogpt_cli.engine.preview import CutPassError, Preview
 from nanogpt_cli.engine.saving import Saver
 from nanogpt_cli.engine.schedule import learning_rate
 from nanogpt_cli.engine.step_log import StepLog
-from nanogpt_cli.errors import DivergedError
+from nanogpt_cli.errors import DivergedError, first_line
 from nanogpt_cli.events import (
     EvalDone,
     EvalStarted,
@@ -348,7 +348,7 @@ class Trainer:
         except CutPassError:
             raise
         except Exception as error:  # memory, a tokenizer, a kernel: none of it concerns the training
-            failed = brief(error)
+            failed = first_line(error)
         if reasons := [told for told in self.dist.gather(failed) if told]:  # whichever rank it was
             self.preview = None
             told = f"no sample at iteration {iter_num} ({reasons[0]}); training goes on without samples"

@@ -9,10 +9,8 @@ read after each. Ours is `evaluate`, which `nanogpt eval` runs, over as many tok
 and in bfloat16, which it takes by default for runs that train in it. Both losses are shown.
 """
 
-import argparse
 import contextlib
 import io
-import platform
 import statistics
 import sys
 import tempfile
@@ -26,12 +24,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from nanogpt_cli.engine.device import choose_inference_hardware, cpu_name
+from nanogpt_cli.engine.device import choose_inference_hardware
 from nanogpt_cli.engine.evaluate import evaluate
 from nanogpt_cli.engine.models.base import LanguageModel
 from nanogpt_cli.engine.models.gpt2 import GPT2Config
 from nanogpt_cli.engine.models.registry import build_model
-from tests.benchmarks.sample_vs_nanogpt import load_peer
+from tests.benchmarks.sample_vs_nanogpt import begin, load_peer
 
 # fmt: off
 SHAPES: dict[str, tuple[dict[str, Any], int, int]] = {  # a shape, nanoGPT's batch size, and how many batches
@@ -45,17 +43,7 @@ SHAPES: dict[str, tuple[dict[str, Any], int, int]] = {  # a shape, nanoGPT's bat
 
 def main() -> None:
     """Both shapes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--nanogpt", type=Path, required=True, help="a checkout of karpathy/nanoGPT")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", choices=[*SHAPES])
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    print(
-        f"torch {torch.__version__}, Python {platform.python_version()}, {cpu_name()}, "
-        f"{args.threads} thread(s)"
-    )
+    args = begin(__doc__, repeats=5, parts=[*SHAPES])
     peer = load_peer(args.nanogpt)
     with tempfile.TemporaryDirectory() as folder:
         for name, (shape, batch_size, n_batches) in SHAPES.items():

@@ -54,17 +54,7 @@ SHAPES: dict[str, tuple[dict[str, Any], int]] = {  # a shape, and how many token
 
 def main() -> None:
     """Both shapes, then start-up."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--nanogpt", type=Path, required=True, help="a checkout of karpathy/nanoGPT")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", choices=[*SHAPES, "start-up"])
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    print(
-        f"torch {torch.__version__}, Python {platform.python_version()}, {cpu_name()}, "
-        f"{args.threads} thread(s)"
-    )
+    args = begin(__doc__, repeats=3, parts=[*SHAPES, "start-up"])
     theirs = load_peer(args.nanogpt)
     for name, (shape, count) in SHAPES.items():
         if args.only in (None, name):
@@ -190,6 +180,20 @@ def reading_seconds(n_bytes: int) -> float:
         block.sum()
         seconds.append(time.perf_counter() - start)
     return min(seconds)
+
+
+def begin(description: str | None, *, repeats: int, parts: list[str]) -> argparse.Namespace:
+    """Read the command line, set the threads and print the machine."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--nanogpt", type=Path, required=True, help="a checkout of karpathy/nanoGPT")
+    parser.add_argument("--repeats", type=int, default=repeats)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", choices=parts)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    versions = f"torch {torch.__version__}, Python {platform.python_version()}"
+    print(f"{versions}, {cpu_name()}, {args.threads} thread(s)")
+    return args
 
 
 def load_peer(nanogpt: Path) -> ModuleType:

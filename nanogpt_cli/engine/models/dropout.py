@@ -17,9 +17,12 @@ _LEVELS: Final = 1 << 16  # the rate is rounded to a multiple of 1 / _LEVELS
 _LOWEST, _HIGHEST = -(_LEVELS // 2), _LEVELS // 2 - 1  # of an int16
 
 
-def dropout(x: Tensor, rate: float) -> Tensor:
-    """Each element of x zero with probability `rate` (0 to 1, not 1), else divided by 1 - rate."""
-    if rate == 0:
+def dropout(x: Tensor, rate: float, training: bool = True) -> Tensor:
+    """Each element of x zero with probability `rate` (0 to 1, not 1), else divided by 1 - rate.
+
+    x as it is where it is not `training`.
+    """
+    if rate == 0 or not training:
         return x
     # A subclass of Tensor stands for memory that is not there, or lies elsewhere.
     if x.device.type != "cpu" or x.numel() < _SMALL or type(x) is not Tensor or torch.compiler.is_compiling():

@@ -64,7 +64,7 @@ class CausalSelfAttention(nn.Module):
         q, k, v = (part.view(B, T, self.n_head, -1).transpose(1, 2) for part in (q, k, v))  # (B, H, T, C/H)
         y = causal_attention(q, k, v, drop=self.dropout if self.training else 0.0)
         y = y.transpose(1, 2).reshape(B, T, C)
-        return dropout(self.c_proj(y), self.dropout if self.training else 0.0)
+        return dropout(self.c_proj(y), self.dropout, self.training)
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor, *, drop: float) -> Tensor:
@@ -99,7 +99,7 @@ class MLP(nn.Module):
         self.dropout = config.dropout
 
     def forward(self, x: Tensor) -> Tensor:  # (B, T, C) → (B, T, C)
-        return dropout(self.c_proj(self.gelu(self.c_fc(x))), self.dropout if self.training else 0.0)
+        return dropout(self.c_proj(self.gelu(self.c_fc(x))), self.dropout, self.training)
 
 
 class Block(nn.Module):
@@ -130,7 +130,7 @@ class Transformer(nn.Module):
 
     def forward(self, idx: Tensor) -> Tensor:  # (B, T) int64 → (B, T, C)
         positions = torch.arange(idx.shape[1], device=idx.device)
-        x = dropout(self.wte(idx) + self.wpe(positions), self.dropout if self.training else 0.0)
+        x = dropout(self.wte(idx) + self.wpe(positions), self.dropout, self.training)
         for block in self.h:
             x = block(x)
         return self.ln_f(x)

@@ -67,8 +67,7 @@ def muon_steps(case: RunCase) -> Iterator[Sentence]:
 
 def ngram_lr(case: RunCase) -> Iterator[Sentence]:
     """Whether there are tables."""
-    tables = case.config.arch == "nanochat" and case.config.ngram_order >= 2
-    yield say("used" if tables else "unused")
+    yield say("used" if case.config.ngram_params else "unused")
 
 
 def embedding_lr(case: RunCase) -> Iterator[Sentence]:
